@@ -1,0 +1,32 @@
+# Kernel bodies are compiled once per variant: engine/kernel/*.c and engine/kernel/gemm/*.c.
+# Sources that must exist once go to engine/kernel/dispatch/.
+#
+# -O3 vectorises, which keeps every element's own order of operations; -fno-math-errno and
+# -fno-trapping-math only drop side effects (errno, flags). Nothing here permits reassociation.
+
+function(stoker_kernel_variant out suffix isa bits)
+  stoker_glob(sources engine/kernel engine/kernel/gemm)
+  if(sources)
+    set(target stk_kernel_${suffix})
+    add_library(${target} OBJECT ${sources})
+    target_link_libraries(${target} PRIVATE stoker_own)
+    target_compile_definitions(${target} PRIVATE STK_ISA_${isa} STK_REAL_BITS=${bits}
+      STK_KSUFFIX=${suffix})
+    target_compile_options(${target} PRIVATE -fno-semantic-interposition -O3 -fno-math-errno
+      -fno-trapping-math ${ARGN})
+    list(APPEND ${out} ${target})
+    set(${out} ${${out}} PARENT_SCOPE)
+  endif()
+endfunction()
+
+function(stoker_kernel_variants out)
+  set(targets)
+  stoker_kernel_variant(targets ref_f32 REF 32)
+  stoker_kernel_variant(targets reffma_f32 REF 32 -mfma)
+  stoker_kernel_variant(targets ref_f64 REF 64)
+  stoker_kernel_variant(targets reffma_f64 REF 64 -mfma)
+  stoker_kernel_variant(targets avx2_f32 AVX2 32 -mavx2 -mfma)
+  stoker_kernel_variant(targets avx512_f32 AVX512 32 -mavx512f -mavx512vl -mavx512dq -mavx512bw
+    -mfma)
+  set(${out} ${targets} PARENT_SCOPE)
+endfunction()

@@ -1,0 +1,81 @@
+# Tests. One executable per tests/{unit,ops,golden}/**/test_*.c, named by its path; other sources of
+# the same directory are linked into each of its tests. One replay program (and with
+# STOKER_LIBFUZZER one libFuzzer binary) per tests/fuzz/fuzz_*.c.
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(cmocka REQUIRED IMPORTED_TARGET cmocka)
+
+set(tt_link sw_worker sc_client stk_checkpoint sp_job sp_wire)
+if(TARGET stoker)
+  list(APPEND tt_link stoker)
+else()
+  list(APPEND tt_link sp_base)
+endif()
+list(APPEND tt_link PkgConfig::jansson PkgConfig::yaml ZLIB::ZLIB Threads::Threads m
+  ${CMAKE_DL_LIBS})
+
+add_library(tt INTERFACE)
+file(GLOB tt_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/lib/*.c)
+list(FILTER tt_sources EXCLUDE REGEX "/fuzz_replay\\.c$")
+if(tt_sources)
+  add_library(tt_objects OBJECT ${tt_sources})
+  target_link_libraries(tt_objects PRIVATE tt stoker_own)
+  set(tt_library $<TARGET_OBJECTS:tt_objects>)
+endif()
+target_compile_definitions(tt INTERFACE TT_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+  TT_BUILD_DIR="${CMAKE_BINARY_DIR}")
+target_link_libraries(tt INTERFACE PkgConfig::cmocka)
+
+function(stoker_test_executable target)
+  add_executable(${target} ${ARGN})
+  target_link_libraries(${target} PRIVATE tt stoker_own)
+  stoker_link(${target} PRIVATE ${tt_link})
+  set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests
+    C_VISIBILITY_PRESET hidden)
+endfunction()
+
+function(stoker_register name label)
+  set_tests_properties(${name} PROPERTIES TIMEOUT 60 LABELS "${label}" SKIP_RETURN_CODE 77)
+endfunction()
+
+function(stoker_tests kind)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR}/tests
+    ${CMAKE_SOURCE_DIR}/tests/${kind}/test_*.c)
+  foreach(source IN LISTS sources)
+    get_filename_component(directory ${source} DIRECTORY)
+    file(GLOB helpers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${directory}/*.c)
+    list(FILTER helpers EXCLUDE REGEX "/test_[^/]*\\.c$")
+    string(REGEX REPLACE "\\.c$" "" target ${source})
+    string(REPLACE "/" "_" target ${target})
+    stoker_test_executable(${target} tests/${source} ${helpers} ${tt_library})
+    add_test(NAME ${target} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+    string(REPLACE "/" "_" label ${directory})
+    stoker_register(${target} "${kind};${label}")
+  endforeach()
+endfunction()
+
+stoker_tests(unit)
+stoker_tests(ops)
+stoker_tests(golden)
+
+file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+foreach(source IN LISTS fuzzers)
+  get_filename_component(name ${source} NAME_WE)
+  stoker_test_executable(${name} ${source} ${CMAKE_SOURCE_DIR}/tests/lib/fuzz_replay.c
+    ${tt_library})
+  add_test(NAME ${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
+  stoker_register(${name} fuzz)
+  if(STOKER_LIBFUZZER)
+    stoker_test_executable(lib${name} ${source} ${tt_library})
+    target_compile_options(lib${name} PRIVATE -fsanitize=fuzzer)
+    target_link_options(lib${name} PRIVATE -fsanitize=fuzzer)
+  endif()
+endforeach()
+
+file(GLOB lints CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/lint/check-*)
+foreach(lint IN LISTS lints)
+  get_filename_component(name ${lint} NAME)
+  string(REPLACE "check-" "lint_" name ${name})
+  add_test(NAME ${name} COMMAND ${lint} ${CMAKE_BINARY_DIR}
+    WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
+  stoker_register(${name} lint)
+endforeach()
