@@ -1,0 +1,303 @@
+/* vec.h on AVX2 and FMA: two 256-bit registers a vector. f32 only. Included by vec.h only.
+ *
+ * Lanes 0..7 are lo, 8..15 are hi. The comments in vec/ref.h are the contract.
+ */
+#ifndef STK_KERNEL_VEC_AVX2_H
+#define STK_KERNEL_VEC_AVX2_H
+
+#include <immintrin.h>
+
+#if STK_REAL_BITS != 32
+#error "avx2 is f32 only; f64 is ref's"
+#endif
+
+typedef struct {
+  __m256 lo, hi;
+} vreal;
+typedef struct {
+  __m256i lo, hi;
+} vint;
+typedef struct {
+  __m256 lo, hi;
+} vmask;
+
+V_INLINE real r_fma(real a, real b, real c) {
+  return _mm_cvtss_f32(_mm_fmadd_ss(_mm_set_ss(a), _mm_set_ss(b), _mm_set_ss(c)));
+}
+
+V_INLINE real r_sqrt(real a) {
+  return _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(a)));
+}
+
+V_INLINE vmask v_mask_n(int64_t n) {
+  const __m256i count = _mm256_set1_epi32((int32_t)n);
+  const __m256i low = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i high = _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15);
+  return (vmask){_mm256_castsi256_ps(_mm256_cmpgt_epi32(count, low)),
+                 _mm256_castsi256_ps(_mm256_cmpgt_epi32(count, high))};
+}
+
+V_INLINE vreal v_load(const real *p) {
+  return (vreal){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+
+V_INLINE void v_store(real *p, vreal a) {
+  _mm256_storeu_ps(p, a.lo);
+  _mm256_storeu_ps(p + 8, a.hi);
+}
+
+V_INLINE void v_stream(real *p, vreal a) {
+  if (((uintptr_t)p & 31) == 0) {
+    _mm256_stream_ps(p, a.lo);
+    _mm256_stream_ps(p + 8, a.hi);
+  } else {
+    v_store(p, a);
+  }
+}
+
+V_INLINE vreal v_load_n(const real *p, int64_t n) {
+  const vmask m = v_mask_n(n);
+  return (vreal){_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)),
+                 _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
+}
+
+V_INLINE void v_store_n(real *p, vreal a, int64_t n) {
+  const vmask m = v_mask_n(n);
+  _mm256_maskstore_ps(p, _mm256_castps_si256(m.lo), a.lo);
+  _mm256_maskstore_ps(p + 8, _mm256_castps_si256(m.hi), a.hi);
+}
+
+V_INLINE vreal v_load_u8(const uint8_t *p) {
+  const __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+  return (vreal){_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(b)),
+                 _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(b, 8)))};
+}
+
+V_INLINE vreal v_set1(real x) {
+  const __m256 v = _mm256_set1_ps(x);
+  return (vreal){v, v};
+}
+
+V_INLINE vreal v_zero(void) {
+  return (vreal){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+
+V_INLINE vreal v_iota(void) {
+  return (vreal){_mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7),
+                 _mm256_setr_ps(8, 9, 10, 11, 12, 13, 14, 15)};
+}
+
+V_INLINE real v_get(vreal a, int lane) {
+  real l[16];
+  v_store(l, a);
+  return l[lane];
+}
+
+V_INLINE vreal v_add(vreal a, vreal b) {
+  return (vreal){_mm256_add_ps(a.lo, b.lo), _mm256_add_ps(a.hi, b.hi)};
+}
+
+V_INLINE vreal v_sub(vreal a, vreal b) {
+  return (vreal){_mm256_sub_ps(a.lo, b.lo), _mm256_sub_ps(a.hi, b.hi)};
+}
+
+V_INLINE vreal v_mul(vreal a, vreal b) {
+  return (vreal){_mm256_mul_ps(a.lo, b.lo), _mm256_mul_ps(a.hi, b.hi)};
+}
+
+V_INLINE vreal v_div(vreal a, vreal b) {
+  return (vreal){_mm256_div_ps(a.lo, b.lo), _mm256_div_ps(a.hi, b.hi)};
+}
+
+V_INLINE vreal v_fma(vreal a, vreal b, vreal c) {
+  return (vreal){_mm256_fmadd_ps(a.lo, b.lo, c.lo), _mm256_fmadd_ps(a.hi, b.hi, c.hi)};
+}
+
+V_INLINE vreal v_fms(vreal a, vreal b, vreal c) {
+  return (vreal){_mm256_fmsub_ps(a.lo, b.lo, c.lo), _mm256_fmsub_ps(a.hi, b.hi, c.hi)};
+}
+
+V_INLINE vreal v_fnma(vreal a, vreal b, vreal c) {
+  return (vreal){_mm256_fnmadd_ps(a.lo, b.lo, c.lo), _mm256_fnmadd_ps(a.hi, b.hi, c.hi)};
+}
+
+V_INLINE vreal v_neg(vreal a) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return (vreal){_mm256_xor_ps(a.lo, sign), _mm256_xor_ps(a.hi, sign)};
+}
+
+V_INLINE vreal v_abs(vreal a) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return (vreal){_mm256_andnot_ps(sign, a.lo), _mm256_andnot_ps(sign, a.hi)};
+}
+
+V_INLINE vreal v_copysign(vreal a, vreal sign) {
+  const __m256 bit = _mm256_set1_ps(-0.0f);
+  return (vreal){_mm256_or_ps(_mm256_andnot_ps(bit, a.lo), _mm256_and_ps(bit, sign.lo)),
+                 _mm256_or_ps(_mm256_andnot_ps(bit, a.hi), _mm256_and_ps(bit, sign.hi))};
+}
+
+V_INLINE vreal v_sqrt(vreal a) {
+  return (vreal){_mm256_sqrt_ps(a.lo), _mm256_sqrt_ps(a.hi)};
+}
+
+V_INLINE vreal v_max(vreal a, vreal b) {
+  return (vreal){_mm256_max_ps(a.lo, b.lo), _mm256_max_ps(a.hi, b.hi)};
+}
+
+V_INLINE vreal v_min(vreal a, vreal b) {
+  return (vreal){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
+}
+
+#define V_COMPARE(NAME, PREDICATE)                                                                 \
+  V_INLINE vmask NAME(vreal a, vreal b) {                                                          \
+    return (vmask){_mm256_cmp_ps(a.lo, b.lo, PREDICATE), _mm256_cmp_ps(a.hi, b.hi, PREDICATE)};    \
+  }
+V_COMPARE(v_lt, _CMP_LT_OQ)
+V_COMPARE(v_le, _CMP_LE_OQ)
+V_COMPARE(v_gt, _CMP_GT_OQ)
+V_COMPARE(v_ge, _CMP_GE_OQ)
+V_COMPARE(v_eq, _CMP_EQ_OQ)
+V_COMPARE(v_ne, _CMP_NEQ_UQ)
+#undef V_COMPARE
+
+V_INLINE vmask v_isnan(vreal a) {
+  return v_ne(a, a);
+}
+
+V_INLINE vreal v_select(vmask m, vreal a, vreal b) {
+  return (vreal){_mm256_blendv_ps(b.lo, a.lo, m.lo), _mm256_blendv_ps(b.hi, a.hi, m.hi)};
+}
+
+V_INLINE vmask v_mask_and(vmask a, vmask b) {
+  return (vmask){_mm256_and_ps(a.lo, b.lo), _mm256_and_ps(a.hi, b.hi)};
+}
+
+V_INLINE vmask v_mask_or(vmask a, vmask b) {
+  return (vmask){_mm256_or_ps(a.lo, b.lo), _mm256_or_ps(a.hi, b.hi)};
+}
+
+V_INLINE vmask v_mask_not(vmask a) {
+  const __m256 ones = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+  return (vmask){_mm256_xor_ps(a.lo, ones), _mm256_xor_ps(a.hi, ones)};
+}
+
+V_INLINE uint32_t v_mask_bits(vmask m) {
+  return (uint32_t)_mm256_movemask_ps(m.lo) | (uint32_t)_mm256_movemask_ps(m.hi) << 8;
+}
+
+V_INLINE vmask v_mask_from_bits(uint32_t bits) {
+  const __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+  const __m256i low = _mm256_and_si256(_mm256_set1_epi32((int32_t)(bits & 0xff)), lane);
+  const __m256i high = _mm256_and_si256(_mm256_set1_epi32((int32_t)(bits >> 8 & 0xff)), lane);
+  return (vmask){_mm256_castsi256_ps(_mm256_cmpeq_epi32(low, lane)),
+                 _mm256_castsi256_ps(_mm256_cmpeq_epi32(high, lane))};
+}
+
+V_INLINE vint vi_load(const int32_t *p) {
+  return (vint){_mm256_loadu_si256((const __m256i *)(const void *)p),
+                _mm256_loadu_si256((const __m256i *)(const void *)(p + 8))};
+}
+
+V_INLINE void vi_store(int32_t *p, vint a) {
+  _mm256_storeu_si256((__m256i *)(void *)p, a.lo);
+  _mm256_storeu_si256((__m256i *)(void *)(p + 8), a.hi);
+}
+
+V_INLINE vint vi_load_n(const int32_t *p, int64_t n) {
+  const vmask m = v_mask_n(n);
+  return (vint){_mm256_maskload_epi32((const int *)p, _mm256_castps_si256(m.lo)),
+                _mm256_maskload_epi32((const int *)(p + 8), _mm256_castps_si256(m.hi))};
+}
+
+V_INLINE void vi_store_n(int32_t *p, vint a, int64_t n) {
+  const vmask m = v_mask_n(n);
+  _mm256_maskstore_epi32((int *)p, _mm256_castps_si256(m.lo), a.lo);
+  _mm256_maskstore_epi32((int *)(p + 8), _mm256_castps_si256(m.hi), a.hi);
+}
+
+V_INLINE vint vi_set1(int32_t x) {
+  const __m256i v = _mm256_set1_epi32(x);
+  return (vint){v, v};
+}
+
+V_INLINE vint vi_iota(void) {
+  return (vint){_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                _mm256_setr_epi32(8, 9, 10, 11, 12, 13, 14, 15)};
+}
+
+V_INLINE vint vi_add(vint a, vint b) {
+  return (vint){_mm256_add_epi32(a.lo, b.lo), _mm256_add_epi32(a.hi, b.hi)};
+}
+
+V_INLINE vint vi_sub(vint a, vint b) {
+  return (vint){_mm256_sub_epi32(a.lo, b.lo), _mm256_sub_epi32(a.hi, b.hi)};
+}
+
+V_INLINE vint vi_xor(vint a, vint b) {
+  return (vint){_mm256_xor_si256(a.lo, b.lo), _mm256_xor_si256(a.hi, b.hi)};
+}
+
+V_INLINE vint vi_and(vint a, vint b) {
+  return (vint){_mm256_and_si256(a.lo, b.lo), _mm256_and_si256(a.hi, b.hi)};
+}
+
+V_INLINE vint vi_srl(vint a, int by) {
+  return (vint){_mm256_srli_epi32(a.lo, by), _mm256_srli_epi32(a.hi, by)};
+}
+
+V_INLINE vmask vi_eq(vint a, vint b) {
+  return (vmask){_mm256_castsi256_ps(_mm256_cmpeq_epi32(a.lo, b.lo)),
+                 _mm256_castsi256_ps(_mm256_cmpeq_epi32(a.hi, b.hi))};
+}
+
+V_INLINE vmask vi_lt(vint a, vint b) {
+  return (vmask){_mm256_castsi256_ps(_mm256_cmpgt_epi32(b.lo, a.lo)),
+                 _mm256_castsi256_ps(_mm256_cmpgt_epi32(b.hi, a.hi))};
+}
+
+V_INLINE vmask vi_ltu(vint a, vint b) {
+  const vint flip = vi_set1(INT32_MIN);
+  return vi_lt(vi_xor(a, flip), vi_xor(b, flip));
+}
+
+V_INLINE vint vi_select(vmask m, vint a, vint b) {
+  return (vint){_mm256_blendv_epi8(b.lo, a.lo, _mm256_castps_si256(m.lo)),
+                _mm256_blendv_epi8(b.hi, a.hi, _mm256_castps_si256(m.hi))};
+}
+
+V_INLINE void v_mulhilo_half(__m256i a, __m256i b, __m256i *out_hi, __m256i *out_lo) {
+  const __m256i even = _mm256_mul_epu32(a, b);
+  const __m256i odd = _mm256_mul_epu32(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(b, 32));
+  *out_hi = _mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa);
+  *out_lo = _mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa);
+}
+
+V_INLINE void vi_mulhilo(vint a, vint b, vint *out_hi, vint *out_lo) {
+  v_mulhilo_half(a.lo, b.lo, &out_hi->lo, &out_lo->lo);
+  v_mulhilo_half(a.hi, b.hi, &out_hi->hi, &out_lo->hi);
+}
+
+V_INLINE vreal v_from_int(vint a) {
+  return (vreal){_mm256_cvtepi32_ps(a.lo), _mm256_cvtepi32_ps(a.hi)};
+}
+
+V_INLINE vreal v_gather(const real *base, vint idx) {
+  return (vreal){_mm256_i32gather_ps(base, idx.lo, 4), _mm256_i32gather_ps(base, idx.hi, 4)};
+}
+
+V_INLINE real v_sum(vreal a) {
+  const __m256 eight = _mm256_add_ps(a.lo, a.hi);
+  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+V_INLINE real v_hmax(vreal a) {
+  const __m256 eight = _mm256_max_ps(a.lo, a.hi);
+  const __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+  const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+  return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
+}
+
+#endif
