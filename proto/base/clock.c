@@ -1,0 +1,74 @@
+/* The system's clocks and the manual one. See clock.h. */
+#include "proto/base/clock.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <time.h>
+
+static int64_t read_clock(clockid_t id) {
+  struct timespec t = {0};
+  clock_gettime(id, &t);
+  return (int64_t)t.tv_sec * SP_NS_PER_S + (int64_t)t.tv_nsec;
+}
+
+static struct sp_mono system_mono(const struct sp_clock *clock) {
+  (void)clock;
+  return (struct sp_mono){read_clock(CLOCK_MONOTONIC)};
+}
+
+static struct sp_wall system_wall(const struct sp_clock *clock) {
+  (void)clock;
+  return (struct sp_wall){read_clock(CLOCK_REALTIME)};
+}
+
+const struct sp_clock *sp_clock_system(void) {
+  static const struct sp_clock system_clock = {system_mono, system_wall};
+  return &system_clock;
+}
+
+struct sp_mono sp_mono_now(const struct sp_clock *clock) {
+  return clock->mono(clock);
+}
+
+struct sp_wall sp_wall_now(const struct sp_clock *clock) {
+  return clock->wall(clock);
+}
+
+int64_t sp_mono_between(struct sp_mono a, struct sp_mono b) {
+  return b.ns - a.ns;
+}
+
+void sp_wall_text(struct sp_wall t, char out_text[SP_WALL_TEXT]) {
+  time_t seconds = (time_t)(t.ns / SP_NS_PER_S);
+  int ms = (int)(t.ns % SP_NS_PER_S / 1000000);
+  struct tm utc;
+  char text[24];
+  if (t.ns < 0 || !gmtime_r(&seconds, &utc) ||
+      strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc) == 0) {
+    snprintf(out_text, SP_WALL_TEXT, "?");
+  } else {
+    snprintf(out_text, SP_WALL_TEXT, "%s.%03dZ", text, ms);
+  }
+}
+
+static const struct sp_manual_clock *manual_of(const struct sp_clock *clock) {
+  const char *base = (const char *)clock - offsetof(struct sp_manual_clock, clock);
+  return (const struct sp_manual_clock *)(const void *)base;
+}
+
+static struct sp_mono manual_mono(const struct sp_clock *clock) {
+  return manual_of(clock)->mono;
+}
+
+static struct sp_wall manual_wall(const struct sp_clock *clock) {
+  return manual_of(clock)->wall;
+}
+
+void sp_manual_clock_init(struct sp_manual_clock *c) {
+  *c = (struct sp_manual_clock){.clock = {manual_mono, manual_wall}};
+}
+
+void sp_manual_clock_advance(struct sp_manual_clock *c, int64_t ns) {
+  c->mono.ns += ns;
+  c->wall.ns += ns;
+}
