@@ -1,0 +1,86 @@
+/* Saving a checkpoint: everything into a temporary directory, one rename makes it exist.
+ *
+ * Order (reliability: section 7 of the protocol): free space checked;
+ * tmp-<step>-<generation>-<nonce>/ made; every shard allocated before any byte is written; tensors
+ * written with pwrite, their CRC32C taken from memory; fdatasync and a checked close; the MANIFEST
+ * last; directory fsync; renameat2(RENAME_NOREPLACE) to step-<step> (step-<step>-v1, ... where that
+ * exists); fsync of the parent. The rename is the only commit point. On any failure the temporary
+ * directory is removed, older checkpoints are untouched, and the error says what is missing.
+ *
+ * Files: model.safetensors or model-0000i-of-0000S.safetensors with an index for Hugging Face
+ * tools; optim likewise. Tensors stay whole; shards fill in the plan's order up to shard_bytes,
+ * whatever the number of ranks.
+ *
+ * Threads: none here; the plan's memory must not change during the call.
+ */
+#ifndef STK_CHECKPOINT_SAVE_H
+#define STK_CHECKPOINT_SAVE_H
+
+#include "engine/checkpoint/manifest.h"
+
+/* One tensor to save. Names are PyTorch's: "net.0.weight", "bn.running_mean",
+ * "exp_avg.net.0.weight". */
+struct stk_ckpt_tensor {
+  const char *name;
+  enum stk_ckpt_role role;
+  stk_st_dtype dtype;
+  int32_t rank;
+  int64_t dims[STK_ST_MAX_RANK];
+  const void *data;
+};
+
+/* Everything that a checkpoint holds. All pointers are borrowed; strings may be NULL where "" is
+ * meant, job and module may not. */
+struct stk_ckpt_plan {
+  const char *parent; /* directory of checkpoints, made where absent */
+  const char *job;
+  int64_t step;
+  int64_t epoch;
+  int64_t generation;
+  int64_t numerics;
+  const char *precision;
+  int64_t lanes;
+  const char *graph_hash;
+  const char *module;
+  const char *module_sha256;
+  int64_t state_version;
+  const struct stk_st_pair *hparams;
+  size_t n_hparams;
+  const struct stk_st_pair *summary;
+  size_t n_summary;
+  int64_t control_version;
+  const void *control;
+  size_t control_bytes; /* at most STK_MANIFEST_MAX_CONTROL */
+  const struct stk_ckpt_tensor *tensors;
+  size_t n_tensors;
+  uint64_t shard_bytes;   /* 0: 2 GiB */
+  uint64_t reserve_bytes; /* kept free on the disk; 0: 1 MiB */
+};
+
+/* The published name, relative to the parent. */
+struct stk_ckpt_saved {
+  char name[64];
+  uint64_t bytes;
+};
+
+/* Saves. SP_ENOSPC says how much is missing; SP_EINVAL a plan that cannot be written. */
+SP_NODISCARD sp_status stk_ckpt_save(const struct stk_ckpt_plan *plan, struct stk_ckpt_saved *out,
+                                     struct sp_err *err);
+
+/* Bytes that a save of plan writes, within a few kilobytes; for checks before the job starts. */
+SP_NODISCARD sp_status stk_ckpt_plan_bytes(const struct stk_ckpt_plan *plan, uint64_t *out_bytes,
+                                           struct sp_err *err);
+
+/* Removes one published checkpoint crash-safely: renamed to trash-..., parent fsync, contents,
+ * directory. */
+SP_NODISCARD sp_status stk_ckpt_remove(const char *parent, const char *name, struct sp_err *err);
+
+/* Removes what dead runs left in parent: tmp-* and trash-*. Only while nobody saves there. */
+SP_NODISCARD sp_status stk_ckpt_sweep(const char *parent, struct sp_err *err);
+
+/* Records which checkpoint is best (best.json, replaced atomically). name is one that
+ * stk_ckpt_save gave. */
+SP_NODISCARD sp_status stk_ckpt_mark_best(const char *parent, const char *name, const char *monitor,
+                                          double value, struct sp_err *err);
+
+#endif
