@@ -1,8 +1,8 @@
 /* Memory: the one allocator of every Stoker program.
  *
- * Sizes are checked for overflow, memory comes zeroed, failure is NULL (the caller returns SP_ENOMEM). The allocator can
- * be replaced before the first allocation; the tests' one counts blocks and fails the n-th call. Thread-safe as long as
- * the replaced functions are.
+ * Sizes are checked for overflow, memory comes zeroed, failure is NULL (the caller returns
+ * SP_ENOMEM). The allocator can be replaced before the first allocation; the tests' one counts
+ * blocks and fails the n-th call. Thread-safe as long as the replaced functions are.
  */
 #ifndef SP_BASE_MEM_H
 #define SP_BASE_MEM_H
@@ -22,7 +22,8 @@ void *sp_resize_array(void *p, size_t n, size_t bytes); /* not zeroed beyond the
 char *sp_strdup(const char *s);
 char *sp_strndup(const char *s, size_t n);
 void sp_free(void *p);                            /* accepts NULL */
-void *sp_alloc_aligned(size_t align, size_t bytes); /* zeroed, align a power of two; release with sp_free_aligned */
+/* Zeroed, align a power of two; released with sp_free_aligned only. */
+void *sp_alloc_aligned(size_t align, size_t bytes);
 void sp_free_aligned(void *p);
 
 /* Replaces the allocator; NULL restores the default. Only while no block of the old one is live. */

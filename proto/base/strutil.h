@@ -1,8 +1,8 @@
 /* Words and numbers: strict parsing, human units, and the nearest known word.
  *
  * Parsers take the whole string or fail: SP_EINVAL for bad syntax, SP_ERANGE for a value that does
- * not fit; out-parameters are set on success only. No locale is consulted. Formatters write into the
- * caller's array. Everything here is pure.
+ * not fit; out-parameters are set on success only. No locale is consulted. Formatters write into
+ * the caller's array. Everything here is pure.
  */
 #ifndef SP_BASE_STRUTIL_H
 #define SP_BASE_STRUTIL_H
@@ -12,8 +12,9 @@
 
 #include "proto/base/status.h"
 
-/* The candidate nearest to word by edit distance (insert, delete, replace, swap neighbours; case and
- * '-' against '_' cost nothing), if near enough to be a likely typo; else NULL. The first of equals. */
+/* The candidate nearest to word by edit distance (insert, delete, replace, swap neighbours; case
+ * and '-' against '_' cost nothing), if near enough to be a likely typo; else NULL. The first of
+ * equals. */
 const char *sp_suggest(const char *word, const char *const *candidates, size_t n);
 
 /* Decimal integers: an optional sign and digits; '_' may separate digits. */
