@@ -18,7 +18,7 @@ struct sp_arena {
   size_t held_bytes;
 };
 
-/* Zeroed memory, or NULL when the allocator or the cap says no. `bytes` 0 gives a valid pointer. */
+/* Zeroed memory, or NULL when the allocator or the cap says no; never NULL for 0 bytes else. */
 void *sp_arena_alloc(struct sp_arena *a, size_t bytes);
 void *sp_arena_array(struct sp_arena *a, size_t n, size_t bytes); /* NULL on n * bytes overflow */
 char *sp_arena_strdup(struct sp_arena *a, const char *s);

@@ -11,15 +11,16 @@
  *   ENUM      int              index into `choices`
  *   DURATION  int64_t ns       90s, 1h30m, 00:12:00:00 (Lightning's DD:HH:MM:SS)
  *   SIZE      int64_t bytes    4096, 64KiB, 2GiB, 1.5MB
- *   COUNT     struct sp_count  as Lightning overloads int and float: 10 is a count, 1.0 a fraction
- *   LIST      struct sp_strings
- *   INTS      struct sp_ints   a list of integers
- *   FLOATS    struct sp_floats a list of numbers
+ *   COUNT     struct sp_count  as Lightning overloads int and float: 10 is a count, 1.0 a
+ * fraction LIST      struct sp_strings INTS      struct sp_ints   a list of integers FLOATS
+ * struct sp_floats a list of numbers
  *
- * With the flag SP_OPT_NONE the words none and null give SP_INT_NONE (integers), NaN (floats),
- * kind NONE (counts) or NULL (strings, empty lists). With SP_OPT_AUTO the word auto gives
- * SP_INT_AUTO. Values are texts here; lists come as several texts, so that no YAML type is
- * needed. Strings are copied into the caller's arena.
+ * The words none and null give the default, as Lightning's None does. With SP_OPT_NONE they give
+ * SP_INT_NONE (integers), NaN (floats), kind NONE (counts) or NULL (strings, empty lists). With
+ * SP_OPT_AUTO the word auto gives SP_INT_AUTO. Values are texts here; lists come as several
+ * texts, so that no YAML type is needed; one text of an INTS or FLOATS option may hold several
+ * numbers split by commas. Strings are copied into the caller's arena. Everything here is pure
+ * but for that arena.
  */
 #ifndef SP_BASE_OPT_H
 #define SP_BASE_OPT_H
@@ -72,12 +73,12 @@ typedef enum sp_opt_type {
 } sp_opt_type;
 
 enum {
-  SP_OPT_NONE = 1 << 0,      /* accepts none and null */
-  SP_OPT_AUTO = 1 << 1,      /* accepts auto */
-  SP_OPT_BOOLISH = 1 << 2,   /* an INT that also accepts false (0) and true (1) */
-  SP_OPT_REQUIRED = 1 << 3,  /* has no default: the job must give it */
-  SP_OPT_REFUSED = 1 << 4,   /* known by name, refused with `help` as the reason; fills no field */
-  SP_OPT_POSITIVE = 1 << 5,  /* a FLOAT or COUNT that must be greater than `min`, not equal to it */
+  SP_OPT_NONE = 1 << 0,     /* accepts none and null */
+  SP_OPT_AUTO = 1 << 1,     /* accepts auto */
+  SP_OPT_BOOLISH = 1 << 2,  /* an INT that also accepts false (0) and true (1) */
+  SP_OPT_REQUIRED = 1 << 3, /* has no default: the job must give it */
+  SP_OPT_REFUSED = 1 << 4,  /* fills no field; only `choices` pass (they change nothing) */
+  SP_OPT_POSITIVE = 1 << 5, /* the value must be greater than `min`, not equal to it */
 };
 
 /* Values that are known and refused. An array of these ends with values NULL. */
@@ -91,11 +92,10 @@ struct sp_opt {
   sp_opt_type type;
   unsigned flags;
   size_t offset;
-  const char *def;       /* default as text, "" for an empty list; NULL only with REQUIRED and REFUSED */
-  double min, max;       /* INT, FLOAT, SIZE, DURATION (seconds),
-                                                        COUNT; both 0 is no limit but the type's */
-  const char *choices;   /* ENUM: names split by |, in the order of the enum's values */
-  const char *aliases;   /* ENUM: "32=32-true|64=64-true" */
+  const char *def;     /* default as text, "" for an empty list; NULL: REQUIRED or REFUSED */
+  double min, max;     /* of numbers (DURATION: seconds); both 0: only the type's limits */
+  const char *choices; /* split by |. ENUM: in the order of its values; STRING: if not any */
+  const char *aliases; /* ENUM: "32=32-true|64=64-true" */
   const struct sp_refusal *refusals;
   const char *lightning; /* what Lightning calls it ("Trainer.max_epochs"); NULL: Stoker's own */
   const char *help;      /* a sentence or two, plain text; with REFUSED the reason */
@@ -122,11 +122,12 @@ struct sp_opt_class {
 struct sp_opt_text {
   const char *const *items;
   size_t n;
-  bool is_list; /* written as a list, even if it has one item */
+  bool is_list;   /* written as a list, even if it has one item */
+  bool is_quoted; /* one item, quoted: a text, never none or auto */
 };
 
 /* Sets every field of `self` to its default (REFUSED ones have no field, REQUIRED ones become
- * zero or none). Fails only with SP_ENOMEM. Asserts that the defaults of the table are valid. */
+ * zero or none). Fails with SP_ENOMEM, or when a default of the table is itself invalid. */
 SP_NODISCARD sp_status sp_opt_defaults(const struct sp_opt *opts, size_t n_opts, void *self,
                                        struct sp_arena *arena, struct sp_err *err);
 
@@ -145,7 +146,7 @@ SP_NODISCARD sp_status sp_opt_set_one(const struct sp_opt *opt, void *self, cons
  * returned itself, not copied. */
 enum { SP_OPT_PRINT = 64 };
 const char *sp_opt_print(const struct sp_opt *opt, const void *self, size_t index, char *buf);
-bool sp_opt_is_list(const struct sp_opt *opt);
+bool sp_opt_is_list(const struct sp_opt *opt); /* LIST, INTS or FLOATS */
 bool sp_opt_is_none(const struct sp_opt *opt, const void *self);
 
 /* The row named `key`, or NULL. */
@@ -155,7 +156,8 @@ const struct sp_opt *sp_opt_find(const struct sp_opt *opts, size_t n_opts, const
  * last part), or -1. */
 int sp_opt_class_find(const struct sp_opt_class *classes, size_t n_classes, const char *name);
 
-/* "max_epochs" for "max_epoch", or NULL when nothing is near. The result is a key of the table. */
+/* "max_epochs" for "max_epoch", or NULL when nothing is near. The result is a key of the table.
+ */
 const char *sp_opt_suggest(const struct sp_opt *opts, size_t n_opts, const char *key);
 const char *sp_opt_class_suggest(const struct sp_opt_class *classes, size_t n_classes,
                                  const char *name);

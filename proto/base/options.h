@@ -35,27 +35,27 @@ struct sp_trainer_opts {
   struct sp_count limit_val_batches;
   struct sp_count limit_test_batches;
   struct sp_count limit_predict_batches;
-  struct sp_count overfit_batches;       /* fraction 0.0 or count 0: off */
-  int64_t fast_dev_run;                  /* batches of each loop; 0 off */
-  struct sp_count val_check_interval;    /* of an epoch, or every n batches */
-  int64_t check_val_every_n_epoch;       /* SP_INT_NONE: val_check_interval counts across epochs */
-  int64_t num_sanity_val_steps;          /* -1 all */
-  int64_t log_every_n_steps;             /* 0 never */
+  struct sp_count overfit_batches;    /* fraction 0.0 or count 0: off */
+  int64_t fast_dev_run;               /* batches of each loop; 0 off */
+  struct sp_count val_check_interval; /* of an epoch, or every n batches */
+  int64_t check_val_every_n_epoch;    /* SP_INT_NONE: val_check_interval counts across epochs */
+  int64_t num_sanity_val_steps;       /* -1 all */
+  int64_t log_every_n_steps;          /* 0 never */
   bool enable_checkpointing;
   bool enable_progress_bar;
   bool enable_model_summary;
   int64_t accumulate_grad_batches;
-  double gradient_clip_val; /* NaN or 0: off */
+  double gradient_clip_val;    /* NaN or 0: off */
   int gradient_clip_algorithm; /* sp_clip */
   bool detect_anomaly;
   int profiler;  /* sp_profiler */
   int precision; /* sp_precision */
   bool barebones;
   const char *default_root_dir; /* relative paths count from the working directory */
-  int64_t devices; /* >= 1 */
-  int64_t lanes;   /* >= 1 after sp_job_load: devices unless given */
-  int64_t threads; /* SP_INT_AUTO: CPU affinity and cgroup quota */
-  int kernels;     /* sp_kernels */
+  int64_t devices;              /* >= 1 */
+  int64_t lanes;                /* >= 1 after sp_job_load: devices unless given */
+  int64_t threads;              /* SP_INT_AUTO: CPU affinity and cgroup quota */
+  int kernels;                  /* sp_kernels */
   int64_t recompute; /* SP_INT_NONE off, SP_INT_AUTO, else the budget in bytes of activations */
   struct sp_strings passes; /* "-fuse" switches a pass off, "fuse" on; the engine knows the names */
 };
@@ -71,26 +71,39 @@ typedef enum sp_data_kind {
   SP_DATA_MODULE /* the module's own reader */
 } sp_data_kind;
 
-/* Paths are files or directories; which names a directory must hold is docs/job-file.md, "Data". */
+typedef enum sp_synthetic {
+  SP_SYNTHETIC_IMAGES,
+  SP_SYNTHETIC_TOKENS,
+  SP_SYNTHETIC_REGRESSION
+} sp_synthetic;
+
+/* Keys and values for a module's own reader, as written. */
+struct sp_pairs {
+  const char **keys;
+  const char **values;
+  size_t n;
+};
+
+/* Paths are files or directories; the names a directory must hold are in docs/job-file.md. */
 struct sp_data_opts {
-  int kind;          /* sp_data_kind */
-  const char *path;  /* NULL only for synthetic and module */
-  const char *train_labels; /* npy, idx: beside a single file; NULL: by name, or none */
-  const char *val_path;  /* NULL unset */
-  const char *val_labels;
-  double val_fraction;   /* the tail of the training set, 0..1; NaN unset; not with val_path */
-  const char *test_path; /* NULL: what the directory holds, else the validation set */
-  const char *test_labels;
+  int kind;                 /* sp_data_kind */
+  const char *path;         /* NULL: none (synthetic, module) */
+  const char *val_path;     /* NULL: what a directory holds, or none */
+  double val_fraction;      /* the tail of the training set, in (0, 1); NaN unset */
+  const char *test_path;    /* NULL: what a directory holds, else the validation set */
   const char *predict_path; /* NULL: the test set */
   int64_t batch_size;       /* per lane */
   bool shuffle;             /* training only */
   bool drop_last;           /* training only */
   int64_t seq_len;          /* tokens of a text sample; SP_INT_NONE: the model's */
   int64_t stride;           /* tokens from sample to sample; SP_INT_NONE: seq_len */
-  int64_t num_samples;      /* synthetic: training samples */
-  int64_t num_val_samples;  /* synthetic */
-  struct sp_ints shape;     /* synthetic: of one sample */
-  int64_t num_classes;      /* synthetic: 0 is no labels */
+  int synthetic;            /* sp_synthetic: what kind synthetic makes */
+  int64_t num_samples;      /* synthetic: for training */
+  int64_t num_val_samples;  /* synthetic: for validation; 0 none */
+  struct sp_ints shape;     /* synthetic: of one sample, at most 4 dimensions */
+  int64_t num_classes;      /* synthetic: labels, vocabulary or outputs */
+  int64_t synthetic_seed;
+  struct sp_pairs options; /* module */
 };
 
 typedef enum sp_optimizer_class { SP_OPTIM_SGD, SP_OPTIM_ADAM, SP_OPTIM_ADAMW } sp_optimizer_class;
@@ -101,9 +114,6 @@ struct sp_group_opts {
   const char *match;
   double lr;
   double weight_decay;
-  double momentum;
-  double beta1, beta2;
-  double eps;
 };
 
 struct sp_optimizer_opts {
@@ -111,11 +121,11 @@ struct sp_optimizer_opts {
   int kind;   /* sp_optimizer_class */
   double lr;
   double weight_decay;
-  double momentum;  /* sgd */
-  double dampening; /* sgd */
-  bool nesterov;    /* sgd */
-  struct sp_floats betas; /* adam, adamw: two */
-  double eps;             /* adam, adamw */
+  double momentum;          /* sgd */
+  double dampening;         /* sgd */
+  bool nesterov;            /* sgd */
+  struct sp_floats betas;   /* adam, adamw: two */
+  double eps;               /* adam, adamw */
   struct sp_strings freeze; /* globs of parameter names; counts also when `given` is false */
   struct sp_group_opts *groups;
   size_t n_groups;
@@ -141,12 +151,12 @@ struct sp_lr_opts {
   int interval; /* sp_lr_interval */
   int64_t frequency;
   int64_t begin;
-  double factor;       /* constant, reduce_on_plateau */
-  int64_t total_iters; /* constant, linear_warmup: how long; SP_INT_NONE (constant): for ever */
-  int64_t step_size;   /* step */
-  double gamma;        /* step */
-  int64_t t_max;       /* cosine; SP_INT_NONE: to the end of the run */
-  double eta_min;      /* cosine: the lowest learning rate, not a factor */
+  double factor;                   /* constant, reduce_on_plateau */
+  int64_t total_iters;             /* constant, linear_warmup: how long; SP_INT_NONE: for ever */
+  int64_t step_size;               /* step */
+  double gamma;                    /* step */
+  int64_t t_max;                   /* cosine; SP_INT_NONE: to the end of the run */
+  double eta_min;                  /* cosine: the lowest learning rate, not a factor */
   double start_factor, end_factor; /* linear_warmup */
   const char *monitor;             /* reduce_on_plateau */
   int mode;                        /* sp_mode */
@@ -187,7 +197,6 @@ struct sp_checkpoint_opts {
   int save_last;               /* sp_save_last */
   int64_t every_n_train_steps; /* SP_INT_NONE unset */
   int64_t every_n_epochs;      /* SP_INT_NONE unset */
-  int64_t train_time_interval; /* ns; SP_INT_NONE unset */
   int save_on_train_epoch_end; /* sp_when */
   bool auto_insert_metric_name;
   bool enable_version_counter;
@@ -219,7 +228,7 @@ struct sp_model_summary_opts {
 };
 
 struct sp_callback_opts {
-  int kind;  /* sp_callback_class */
+  int kind; /* sp_callback_class */
   union {
     struct sp_checkpoint_opts checkpoint;
     struct sp_early_stopping_opts early_stopping;
@@ -236,10 +245,10 @@ struct sp_callback_list {
 typedef enum sp_logger_class { SP_LOGGER_TENSORBOARD, SP_LOGGER_CSV } sp_logger_class;
 
 struct sp_logger_opts {
-  int kind;             /* sp_logger_class */
-  const char *save_dir; /* NULL: trainer.default_root_dir */
-  const char *name;     /* default lightning_logs; "" for none */
-  const char *version;  /* NULL: the next free version_N */
+  int kind;                         /* sp_logger_class */
+  const char *save_dir;             /* NULL: trainer.default_root_dir */
+  const char *name;                 /* default lightning_logs; "" for none */
+  const char *version;              /* NULL: the next free version_N */
   int64_t flush_logs_every_n_steps; /* csv */
 };
 
@@ -255,18 +264,18 @@ struct sp_weight_map {
 };
 
 struct sp_weights_opts {
-  const char *path; /* safetensors file or checkpoint directory; NULL: none */
-  bool strict;      /* every parameter must be found, every tensor used */
+  const char *path;          /* safetensors file or checkpoint directory; NULL: none */
+  bool strict;               /* every parameter must be found, every tensor used */
   struct sp_weight_map *map; /* tried in order, the first match wins */
   size_t n_map;
 };
 
 struct sp_predict_opts {
-  const char *output;   /* predictions.npy; NULL: in the log directory */
-  int64_t generate;     /* gpt: bytes to sample; 0 none */
-  const char *prompt;   /* gpt: what sampling goes on from; NULL none */
-  double temperature;   /* 0 takes the likeliest */
-  int64_t top_k;        /* 0 all */
+  const char *output; /* predictions.npy; NULL: in the log directory */
+  int64_t generate;   /* gpt: bytes to sample; 0 none */
+  const char *prompt; /* gpt: what sampling goes on from; NULL none */
+  double temperature; /* 0 takes the likeliest */
+  int64_t top_k;      /* 0 all */
 };
 
 /* Top-level keys that are plain values. */
@@ -286,8 +295,9 @@ struct sp_opt_class_table {
   size_t n_classes;
   const struct sp_opt *common; /* options that every class has, and may be given before the class */
   size_t n_common;
-  size_t kind_offset;          /* of the int that holds the class */
-  size_t self_bytes;   /* of the tagged struct */
+  size_t kind_offset;               /* of the int that holds the class */
+  size_t self_bytes;                /* of the tagged struct */
+  const struct sp_refusal *refused; /* class names that are known and not built; may be NULL */
 };
 
 extern const struct sp_opt_class_table sp_optimizer_classes, sp_lr_classes, sp_callback_classes,
