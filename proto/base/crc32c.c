@@ -1,8 +1,9 @@
 /* CRC-32C by instruction and by table.
  *
  * The instruction has a latency of three cycles and a throughput of one, so long inputs run as
- * three interleaved streams; their CRCs are joined by multiplying with x^(8 * bytes that follow) modulo
- * the polynomial, which the bitwise product below does in a few hundred cycles per STREAM bytes.
+ * three interleaved streams; their CRCs are joined by multiplying with x^(8 * bytes that follow)
+ * modulo the polynomial, which the bitwise product below does in a few hundred cycles per STREAM
+ * bytes.
  * The portable form takes a nibble at a time: 16 entries, and fast enough where it is needed.
  */
 #include "proto/base/crc32c.h"

@@ -216,7 +216,7 @@ sp_status sp_parse_bytes(const char *s, uint64_t *out_bytes) {
   if (!end || *s == '.') {
     return SP_EINVAL;
   }
-  const char *unit = end + (*end == ' ');
+  const char *unit = end + (end[0] == ' ' && end[1]);
   for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
     if (strcmp(unit, units[i].name) == 0) {
       if (units[i].bytes == 1 && memchr(s, '.', (size_t)(end - s))) {

@@ -20,8 +20,8 @@ const char *sp_suggest(const char *word, const char *const *candidates, size_t n
 /* Decimal integers: an optional sign and digits; '_' may separate digits. */
 SP_NODISCARD sp_status sp_parse_i64(const char *s, int64_t *out_value);
 
-/* Decimal floating point ("1", "-.5", "1e-3", "inf", "-inf", "nan"), correctly rounded. A finite text
- * whose value overflows is SP_ERANGE; underflow gives the nearest value. */
+/* Decimal floating point ("1", "-.5", "1e-3", "inf", "-.inf", "nan"), correctly rounded. A finite
+ * text whose value overflows is SP_ERANGE; underflow gives the nearest value. */
 SP_NODISCARD sp_status sp_parse_f64(const char *s, double *out_value);
 
 /* Sizes: "4096", "64KiB", "1.5GiB", "16G" (powers of 1024) and "10MB", "1kB" (powers of 1000). */

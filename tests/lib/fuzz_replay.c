@@ -1,6 +1,6 @@
 /* Stands in for libFuzzer in ordinary builds: runs LLVMFuzzerTestOneInput on every file of the
- * corpus directory given as argument, on the empty input, and on a fixed number of seeded mutations of
- * each, the same in every run. A crash, sanitizer report or failed assertion is the failure; the
+ * corpus directory given as argument, on the empty input, and on a fixed number of seeded mutations
+ * of each, the same in every run. A crash, sanitizer report or failed assertion is the failure; the
  * case that was running is left in stderr's last line. STOKER_FUZZ_MUTATIONS overrides the count.
  */
 #include <dirent.h>
