@@ -1,0 +1,308 @@
+/* Convolution: gradients of weights and bias.
+ *
+ * dw[co][c][kh][kw] sums over k = (n, oh, ow) by the GEMM rule: chunks of 256 along the global k,
+ * one fma chain from +0 in each, chunk sums added in order; db is the same with ones in place of x.
+ * docs/numerics.md, "Convolution".
+ *
+ * 16 output channels are one vector, a tap is a row of the register tile: per position one vector
+ * of g and one broadcast of x for each tap. g is transposed segment by segment (at most to the
+ * chunk's end) and x is read from padded planes (conv_plane.h); db is a tap whose plane holds ones.
+ * The chains' state is kept across segments, so images and chunks need not line up. A unit is
+ * UNIT_TAPS taps of 16 output channels of a group; units of one run that share those channels are
+ * done together.
+ */
+#include "engine/kernel/conv_plane.h"
+
+#if !defined(STK_ISA_REF)
+#include <immintrin.h>
+#endif
+
+enum {
+  CHUNK = 256,
+  UNIT_TAPS = 12,
+  MOST_TAPS = 96,            /* done together */
+  BAND_REALS = 16 * 1024,    /* aim for the padded planes */
+#if defined(STK_ISA_AVX512)
+  ROWS = 12,
+#else
+  ROWS = 6,
+#endif
+};
+
+static int64_t min64(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
+/* How one call's work is laid out; the same for all units. */
+struct plan {
+  struct plane plane;
+  int64_t channels, outputs; /* of a group */
+  int64_t window, taps;      /* kh * kw; taps of a group, db's included */
+  int64_t blocks, unit_taps; /* vectors of output channels; units of one vector */
+  int64_t band, extra;       /* output rows loaded at a time; input rows per phase beyond them */
+};
+
+static struct plan plan_of(const struct stk_conv_dw_args *a) {
+  const struct stk_conv_shape *s = &a->s;
+  struct plan p = {.channels = s->c / s->groups, .outputs = s->co / s->groups};
+  p.window = s->kh * s->kw;
+  p.taps = p.channels * p.window + (a->db ? 1 : 0);
+  p.blocks = plane_ceil_div(p.outputs, V_LANES);
+  p.unit_taps = plane_ceil_div(p.taps, UNIT_TAPS);
+  p.extra = (s->kh - 1) * s->dil_h / s->stride_h;
+  const int64_t pitch = s->ow + (s->kw - 1) * s->dil_w / s->stride_w;
+  const int64_t loaded = min64(p.channels, MOST_TAPS / p.window + 2);
+  const int64_t per_row = loaded * s->stride_h * s->stride_w * pitch;
+  p.band = min64(max64(BAND_REALS / max64(per_row, 1) - p.extra, 4), s->oh);
+  plane_set(&p.plane, s->stride_h, s->stride_w, p.band + p.extra, pitch);
+  p.plane.col0 = -s->pad_w;
+  return p;
+}
+
+struct room {
+  real *planes, *ones, *g, *state; /* state: chains, then totals, MOST_TAPS x 16 each */
+  int32_t *q;                      /* position in the planes of each output of a band */
+  size_t bytes;
+};
+
+static struct room room_of(const struct stk_conv_dw_args *a, const struct plan *p, char *scratch) {
+  const int64_t loaded = min64(p->channels, MOST_TAPS / p->window + 2);
+  const int64_t planes = plane_ceil_div(loaded * p->plane.channel + PLANE_SLACK, 16) * 16;
+  const int64_t ones = plane_ceil_div(p->plane.phase + PLANE_SLACK, 16) * 16;
+  const int64_t g = CHUNK * V_LANES, state = 2 * MOST_TAPS * V_LANES;
+  struct room r = {.bytes = (size_t)(planes + ones + g + state) * sizeof(real) +
+                            (size_t)(p->band * a->s.ow) * sizeof(int32_t)};
+  if (scratch) {
+    r.planes = (real *)(void *)scratch;
+    r.ones = r.planes + planes;
+    r.g = r.ones + ones;
+    r.state = r.g + g;
+    r.q = (int32_t *)(void *)(r.state + state);
+  }
+  return r;
+}
+
+#if !defined(STK_ISA_REF)
+/* to[k * 16 + r] = from[r * stride + k] for r, k in 0..7. */
+V_INLINE void transpose8(float *to, const float *from, int64_t stride) {
+  __m256 a[8], b[8];
+  for (int i = 0; i < 8; i++) {
+    a[i] = _mm256_loadu_ps(from + i * stride);
+  }
+  for (int i = 0; i < 8; i += 2) {
+    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
+    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
+    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
+    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
+  }
+  for (int i = 0; i < 4; i++) {
+    _mm256_store_ps(to + i * V_LANES, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
+    _mm256_store_ps(to + (i + 4) * V_LANES, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
+  }
+}
+#endif
+
+/* to[k * 16 + r] = from[r * stride + k] for r < rows, k < n. Lanes from rows on are left alone. */
+static void transpose(real *to, const real *from, int64_t stride, int64_t rows, int64_t n) {
+  int64_t r = 0;
+#if !defined(STK_ISA_REF)
+  for (; r + 8 <= rows; r += 8) {
+    int64_t k = 0;
+    for (; k + 8 <= n; k += 8) {
+      transpose8(to + k * V_LANES + r, from + r * stride + k, stride);
+    }
+    for (; k < n; k++) {
+      for (int64_t i = 0; i < 8; i++) {
+        to[k * V_LANES + r + i] = from[(r + i) * stride + k];
+      }
+    }
+  }
+#endif
+  for (; r < rows; r++) {
+    for (int64_t k = 0; k < n; k++) {
+      to[k * V_LANES + r] = from[r * stride + k];
+    }
+  }
+}
+
+/* chain[r] goes on over n positions: x[r] + q[k] against vector k of g. */
+V_INLINE void tile(real *chains, int rows, const real *const *x, const int32_t *q, const real *g,
+                   int64_t n) {
+  vreal acc[ROWS];
+  const real *at[ROWS];
+  for (int r = 0; r < rows; r++) {
+    acc[r] = v_load(chains + r * V_LANES);
+    at[r] = x[r];
+  }
+  for (int64_t k = 0; k < n; k++) {
+    const vreal gv = v_load(g + k * V_LANES);
+    const int64_t position = q[k];
+    for (int r = 0; r < rows; r++) {
+      acc[r] = v_fma(v_set1(at[r][position]), gv, acc[r]);
+    }
+  }
+  for (int r = 0; r < rows; r++) {
+    v_store(chains + r * V_LANES, acc[r]);
+  }
+}
+
+#define TILE_CASE(ROWS_HERE)                                                                       \
+  case ROWS_HERE:                                                                                  \
+    tile(chains, ROWS_HERE, x, q, g, n);                                                           \
+    break;
+
+static void tile_rows(real *chains, int64_t rows, const real *const *x, const int32_t *q,
+                      const real *g, int64_t n) {
+  switch (rows) {
+    TILE_CASE(1)
+    TILE_CASE(2)
+    TILE_CASE(3)
+    TILE_CASE(4)
+    TILE_CASE(5)
+    TILE_CASE(6)
+#if defined(STK_ISA_AVX512)
+    TILE_CASE(7)
+    TILE_CASE(8)
+    TILE_CASE(9)
+    TILE_CASE(10)
+    TILE_CASE(11)
+    TILE_CASE(12)
+#endif
+  default:
+    break;
+  }
+}
+
+/* Taps from .. from + n - 1 of output channels `co` .. of group `group`. */
+struct job {
+  int64_t group, co, n_co;
+  int64_t from, n;
+};
+
+static void segment(const struct job *j, const real *const *x, const int32_t *q,
+                    const struct room *room, int64_t n) {
+  const int64_t panels = plane_ceil_div(j->n, ROWS);
+  int64_t t = 0;
+  for (int64_t i = 0; i < panels; i++) {
+    const int64_t rows = plane_ceil_div(j->n - t, panels - i);
+    tile_rows(room->state + t * V_LANES, rows, x + t, q, room->g, n);
+    t += rows;
+  }
+}
+
+/* The chunk is complete: its sums go to the totals, which begin with the first chunk's. */
+static void flush(real *state, int64_t n, bool first) {
+  real *totals = state + MOST_TAPS * V_LANES;
+  for (int64_t t = 0; t < n; t++) {
+    const vreal sum = v_load(state + t * V_LANES);
+    real *total = totals + t * V_LANES;
+    v_store(total, first ? sum : v_add(v_load(total), sum));
+    v_store(state + t * V_LANES, v_zero());
+  }
+}
+
+static void store(const struct stk_conv_dw_args *a, const struct plan *p, const struct job *j,
+                  const real *totals) {
+  const int64_t per_out = p->channels * p->window;
+  const int64_t first = j->group * p->outputs + j->co;
+  for (int64_t t = 0; t < j->n; t++) {
+    const int64_t tap = j->from + t;
+    for (int64_t i = 0; i < j->n_co; i++) {
+      const real value = totals[t * V_LANES + i];
+      if (tap == per_out) {
+        ((real *)a->db)[first + i] = value;
+      } else {
+        ((real *)a->dw)[(first + i) * per_out + tap] = value;
+      }
+    }
+  }
+}
+
+static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const struct job *j,
+                    const struct room *room) {
+  const struct stk_conv_shape *s = &a->s;
+  const int64_t c0 = j->from / p->window;
+  const int64_t c1 = min64(plane_ceil_div(j->from + j->n, p->window), p->channels);
+  const int64_t positions = s->oh * s->ow, last = s->n * positions;
+  const real *x[MOST_TAPS];
+  for (int64_t t = 0; t < j->n; t++) {
+    const int64_t tap = j->from + t, c = tap / p->window, at = tap % p->window;
+    x[t] = c == p->channels ? room->ones
+                            : room->planes + (c - c0) * p->plane.channel +
+                                  plane_at(&p->plane, at / s->kw * s->dil_h, at % s->kw * s->dil_w);
+  }
+  plane_fill(room->state, MOST_TAPS * V_LANES, (real)0);
+  plane_fill(room->g, CHUNK * V_LANES, (real)0);
+  int64_t k = 0;
+  for (int64_t n = 0; n < s->n; n++) {
+    const real *g = (const real *)a->g + (n * s->co + j->group * p->outputs + j->co) * positions;
+    const real *image = (const real *)a->x + (n * s->c + j->group * p->channels + c0) * s->h * s->w;
+    for (int64_t row = 0; row < s->oh; row += p->band) {
+      const int64_t rows = min64(p->band, s->oh - row), end = rows * s->ow;
+      p->plane.row0 = row * s->stride_h - s->pad_h;
+      plane_load(&p->plane, room->planes, (struct image){image, s->h, s->w}, c1 - c0,
+                 rows + p->extra, (real)0);
+      for (int64_t i = 0; i < end;) {
+        const int64_t count = min64(end - i, CHUNK - k % CHUNK);
+        transpose(room->g, g + row * s->ow + i, positions, j->n_co, count);
+        segment(j, x, room->q + i, room, count);
+        i += count;
+        k += count;
+        if (k % CHUNK == 0 || k == last) {
+          flush(room->state, j->n, k <= CHUNK);
+        }
+      }
+    }
+  }
+  if (last == 0) {
+    flush(room->state, j->n, true);
+  }
+  store(a, p, j, room->state + MOST_TAPS * V_LANES);
+}
+
+static int64_t dw_units(const void *args, int n_threads) {
+  const struct stk_conv_dw_args *a = args;
+  const struct plan p = plan_of(a);
+  (void)n_threads;
+  return a->s.groups * p.blocks * p.unit_taps;
+}
+
+static size_t dw_scratch(const void *args) {
+  const struct plan p = plan_of(args);
+  return room_of(args, &p, NULL).bytes;
+}
+
+static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
+  const struct stk_conv_dw_args *a = args;
+  struct plan p = plan_of(a);
+  const struct room room = room_of(a, &p, scratch);
+  plane_fill(room.ones, p.plane.phase + PLANE_SLACK, (real)1);
+  for (int64_t i = 0; i < p.band; i++) {
+    for (int64_t j = 0; j < a->s.ow; j++) {
+      room.q[i * a->s.ow + j] = (int32_t)(i * p.plane.pitch + j);
+    }
+  }
+  for (int64_t u = lo; u < hi;) {
+    const int64_t block = u / p.unit_taps, first = u % p.unit_taps;
+    const int64_t together =
+        min64(min64(hi - u, p.unit_taps - first), (int64_t)MOST_TAPS / UNIT_TAPS);
+    struct job j = {.group = block / p.blocks,
+                    .co = block % p.blocks * V_LANES,
+                    .from = first * UNIT_TAPS};
+    j.n_co = min64(V_LANES, p.outputs - j.co);
+    j.n = min64(together * UNIT_TAPS, p.taps - j.from);
+    job_run(a, &p, &j, &room);
+    u += together;
+  }
+}
+
+extern const struct stk_kernel KFN(conv_dw);
+const struct stk_kernel KFN(conv_dw) = {"conv_dw", dw_units, dw_scratch, dw_run};
