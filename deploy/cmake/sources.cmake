@@ -52,7 +52,8 @@ endfunction()
 
 # out: the directories of engine/ whose sources are compiled once into libstoker.so.
 function(stoker_engine_directories out)
-  file(GLOB entries CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/engine/*)
+  file(GLOB entries CONFIGURE_DEPENDS RELATIVE ${CMAKE_SOURCE_DIR} ${CMAKE_SOURCE_DIR}/engine/*
+    ${CMAKE_SOURCE_DIR}/engine/trainer/*)
   list(FILTER entries EXCLUDE REGEX "^engine/(include|checkpoint|kernel|.*\\..*)$")
   list(APPEND entries engine/kernel/dispatch)
   set(${out} ${entries} PARENT_SCOPE)
