@@ -44,21 +44,36 @@ static void expand(uint32_t w[64], const uint8_t *block) {
   }
 }
 
+/* Variable v (a is 0) of round t: the eight names move on by one each round, the words stay. */
+static uint32_t *word(uint32_t s[8], int v, int t) {
+  return &s[(v - t) & 7];
+}
+
+static void round_of(uint32_t s[8], int t, uint32_t kw) {
+  uint32_t a = *word(s, 0, t);
+  uint32_t b = *word(s, 1, t);
+  uint32_t c = *word(s, 2, t);
+  uint32_t e = *word(s, 4, t);
+  uint32_t sum1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
+  uint32_t choose = (e & *word(s, 5, t)) ^ (~e & *word(s, 6, t));
+  uint32_t t1 = *word(s, 7, t) + sum1 + choose + kw;
+  uint32_t sum0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
+  uint32_t majority = (a & b) ^ (a & c) ^ (b & c);
+  *word(s, 3, t) += t1;
+  *word(s, 7, t) = t1 + sum0 + majority;
+}
+
 static void compress_portable(uint32_t h[8], const uint8_t *blocks, size_t n_blocks) {
   for (; n_blocks > 0; n_blocks--, blocks += 64) {
     uint32_t w[64];
     uint32_t s[8];
     expand(w, blocks);
     memcpy(s, h, sizeof s);
-    for (int t = 0; t < 64; t++) {
-      uint32_t sum1 = rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25);
-      uint32_t choose = (s[4] & s[5]) ^ (~s[4] & s[6]);
-      uint32_t t1 = s[7] + sum1 + choose + round_constants[t] + w[t];
-      uint32_t sum0 = rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22);
-      uint32_t majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
-      memmove(s + 1, s, 7 * sizeof s[0]);
-      s[4] += t1;
-      s[0] = t1 + sum0 + majority;
+    for (int t = 0; t < 64; t += 8) {
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) {
+        round_of(s, i, round_constants[t + i] + w[t + i]);
+      }
     }
     for (int i = 0; i < 8; i++) {
       h[i] += s[i];
