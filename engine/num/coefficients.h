@@ -1,6 +1,6 @@
 /* Polynomial coefficients of the engine's functions, in ascending order of power.
  *
- * Written by tests/offline/gen_coefficients.py; do not edit. Every includer uses some of the tables.
+ * Written by tests/offline/gen_coefficients.py; do not edit. Includers use some of the tables.
  */
 #ifndef STK_NUM_COEFFICIENTS_H
 #define STK_NUM_COEFFICIENTS_H

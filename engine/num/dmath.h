@@ -25,7 +25,8 @@ double stk_cospi_d(double x);
 double stk_sin_d(double x);
 double stk_cos_d(double x);
 
-/* x^n by binary powers in pairs of doubles: < 1 ulp where |result| > 2^-900; x^0 = 1 for every x, NaN too. */
+/* x^n by binary powers in pairs of doubles: < 1 ulp where |result| > 2^-900; x^0 = 1 for every x,
+ * NaN too. */
 double stk_pow_int_d(double x, int64_t n);
 
 /* x^y: stk_pow_int_d where y is an integer below 2^31 in magnitude; else x > 0 and < 2 ulp; x = 0

@@ -65,8 +65,8 @@ static inline uint32_t stk_philox_drop_threshold(double p) {
  * r cos(2 pi b 2^-32) and r sin(2 pi b 2^-32). |value| < 6.67. */
 void stk_philox_normal2(uint32_t a, uint32_t b, double out[2]);
 
-/* A uniform integer in [0, n), n >= 1, without bias: Lemire's multiplication with rejection over the
- * words of blocks counter, counter + 1 in c0, ... */
+/* A uniform integer in [0, n), n >= 1, without bias: the first word w in order, over the blocks at
+ * counter, counter + 1 in c0, ..., with (w n mod 2^32) >= (2^32 mod n) gives floor(w n / 2^32). */
 uint32_t stk_philox_below(uint64_t key, const uint32_t counter[4], uint32_t n);
 
 #endif

@@ -120,7 +120,7 @@ table("stk_c_erf_high", "erf(a) = c0 + c1 u + ..., u = a - 3, 2 <= a <= 4; error
 
 head = """/* Polynomial coefficients of the engine's functions, in ascending order of power.
  *
- * Written by tests/offline/gen_coefficients.py; do not edit. Every includer uses some of the tables.
+ * Written by tests/offline/gen_coefficients.py; do not edit. Includers use some of the tables.
  */
 #ifndef STK_NUM_COEFFICIENTS_H
 #define STK_NUM_COEFFICIENTS_H
