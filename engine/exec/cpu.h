@@ -30,8 +30,8 @@ const char *stk_isa_name(stk_isa isa);
 /* CPUs this process may use: min(affinity mask, cgroup quota rounded up), at least 1. */
 int stk_cpu_count(void);
 
-/* The quota part of stk_cpu_count for a given tree: `root` replaces "/" in /proc/self/cgroup,
- * /proc/self/mountinfo paths (tests). Returns 0 where no quota applies. */
+/* The quota part of stk_cpu_count for a given tree: `root` goes before /proc and /sys
+ * ("" for this machine; a directory in tests). Returns 0 where no quota applies. */
 int stk_cpu_quota(const char *root);
 
 #endif
