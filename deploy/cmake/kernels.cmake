@@ -5,7 +5,8 @@
 # -fno-trapping-math only drop side effects (errno, flags). Nothing here permits reassociation.
 
 function(stoker_kernel_variant out suffix isa bits)
-  stoker_glob(sources engine/kernel engine/kernel/gemm)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/engine/kernel/*.c
+    ${CMAKE_SOURCE_DIR}/engine/kernel/gemm/*.c)
   if(sources)
     set(target stk_kernel_${suffix})
     add_library(${target} OBJECT ${sources})

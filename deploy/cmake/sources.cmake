@@ -1,11 +1,11 @@
 # Targets from directories. A directory that does not exist, or holds no source, makes no target; a
 # link to a target that was not made is left out, so the parts can arrive in any order.
 
-# out: the C sources of the given directories (not recursive), main.c left out.
+# out: the C sources under the given directories, main.c left out.
 function(stoker_glob out)
   set(found)
   foreach(directory IN LISTS ARGN)
-    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${directory}/*.c)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/${directory}/*.c)
     list(FILTER sources EXCLUDE REGEX "/main\\.c$")
     list(APPEND found ${sources})
   endforeach()

@@ -12,8 +12,8 @@
 #include <string.h>
 
 static const uint32_t nibbles[16] = {
-  0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-  0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
+    0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+    0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9, 0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75,
 };
 
 uint32_t sp_crc32c_portable(uint32_t crc, const void *bytes, size_t n) {
@@ -63,7 +63,7 @@ __attribute__((target("sse4.2"))) static uint64_t step(uint64_t crc, const uint8
 }
 
 __attribute__((target("sse4.2"))) static uint32_t crc32c_sse42(uint32_t crc, const uint8_t *p,
-                                                              size_t n) {
+                                                               size_t n) {
   uint64_t a = ~crc;
   if (n >= 3 * STREAM) {
     uint32_t shift_one = power(STREAM);

@@ -49,8 +49,8 @@ static bool parse_errno(const char *word, int *out_code) {
     const char *name;
     int code;
   } known[] = {
-    {"EIO", EIO},       {"ENOSPC", ENOSPC}, {"ENOMEM", ENOMEM},
-    {"EINTR", EINTR},   {"EACCES", EACCES}, {"EPIPE", EPIPE},
+      {"EIO", EIO},     {"ENOSPC", ENOSPC}, {"ENOMEM", ENOMEM},
+      {"EINTR", EINTR}, {"EACCES", EACCES}, {"EPIPE", EPIPE},
   };
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
     if (strcmp(word, known[i].name) == 0) {

@@ -8,14 +8,14 @@
 #include <string.h>
 
 static const uint32_t round_constants[64] = {
-  0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-  0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-  0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-  0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-  0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-  0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-  0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-  0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 };
 
 static uint32_t rotate(uint32_t x, unsigned n) {
@@ -44,21 +44,36 @@ static void expand(uint32_t w[64], const uint8_t *block) {
   }
 }
 
+/* Variable v (a is 0) of round t: the eight names move on by one each round, the words stay. */
+static uint32_t *word(uint32_t s[8], int v, int t) {
+  return &s[(v - t) & 7];
+}
+
+static void round_of(uint32_t s[8], int t, uint32_t kw) {
+  uint32_t a = *word(s, 0, t);
+  uint32_t b = *word(s, 1, t);
+  uint32_t c = *word(s, 2, t);
+  uint32_t e = *word(s, 4, t);
+  uint32_t sum1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
+  uint32_t choose = (e & *word(s, 5, t)) ^ (~e & *word(s, 6, t));
+  uint32_t t1 = *word(s, 7, t) + sum1 + choose + kw;
+  uint32_t sum0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
+  uint32_t majority = (a & b) ^ (a & c) ^ (b & c);
+  *word(s, 3, t) += t1;
+  *word(s, 7, t) = t1 + sum0 + majority;
+}
+
 static void compress_portable(uint32_t h[8], const uint8_t *blocks, size_t n_blocks) {
   for (; n_blocks > 0; n_blocks--, blocks += 64) {
     uint32_t w[64];
     uint32_t s[8];
     expand(w, blocks);
     memcpy(s, h, sizeof s);
-    for (int t = 0; t < 64; t++) {
-      uint32_t sum1 = rotate(s[4], 6) ^ rotate(s[4], 11) ^ rotate(s[4], 25);
-      uint32_t choose = (s[4] & s[5]) ^ (~s[4] & s[6]);
-      uint32_t t1 = s[7] + sum1 + choose + round_constants[t] + w[t];
-      uint32_t sum0 = rotate(s[0], 2) ^ rotate(s[0], 13) ^ rotate(s[0], 22);
-      uint32_t majority = (s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]);
-      memmove(s + 1, s, 7 * sizeof s[0]);
-      s[4] += t1;
-      s[0] = t1 + sum0 + majority;
+    for (int t = 0; t < 64; t += 8) {
+#pragma GCC unroll 8
+      for (int i = 0; i < 8; i++) {
+        round_of(s, i, round_constants[t + i] + w[t + i]);
+      }
     }
     for (int i = 0; i < 8; i++) {
       h[i] += s[i];
@@ -128,8 +143,8 @@ static sp_sha256_compress *best_compress(void) {
 
 void sp_sha256_init_portable(struct sp_sha256 *s) {
   static const uint32_t initial[8] = {
-    0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
-    0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+      0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+      0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
   };
   *s = (struct sp_sha256){.compress = compress_portable};
   memcpy(s->h, initial, sizeof initial);

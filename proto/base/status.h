@@ -14,22 +14,22 @@
 #define SP_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* X(name, value, text). The numbers are stable: they cross process borders. */
-#define SP_STATUS_LIST(X)                                  \
-  X(OK, 0, "ok")                                           \
-  X(EINVAL, 1, "invalid input")                            \
-  X(ENOMEM, 2, "out of memory")                            \
-  X(EIO, 3, "input/output error")                          \
-  X(ENOENT, 4, "not found")                                \
-  X(EEXIST, 5, "already exists")                           \
-  X(ENOSPC, 6, "no space left")                            \
-  X(EPERM, 7, "refused")                                   \
-  X(ERANGE, 8, "out of range")                             \
-  X(ECORRUPT, 9, "corrupt data")                           \
-  X(EMISMATCH, 10, "does not match")                       \
-  X(EUNSUPPORTED, 11, "not supported")                     \
-  X(ECANCELED, 12, "canceled")                             \
-  X(EMODULE, 13, "the user's module failed")               \
-  X(ENUMERIC, 14, "not finite")                            \
+#define SP_STATUS_LIST(X)                    \
+  X(OK, 0, "ok")                             \
+  X(EINVAL, 1, "invalid input")              \
+  X(ENOMEM, 2, "out of memory")              \
+  X(EIO, 3, "input/output error")            \
+  X(ENOENT, 4, "not found")                  \
+  X(EEXIST, 5, "already exists")             \
+  X(ENOSPC, 6, "no space left")              \
+  X(EPERM, 7, "refused")                     \
+  X(ERANGE, 8, "out of range")               \
+  X(ECORRUPT, 9, "corrupt data")             \
+  X(EMISMATCH, 10, "does not match")         \
+  X(EUNSUPPORTED, 11, "not supported")       \
+  X(ECANCELED, 12, "canceled")               \
+  X(EMODULE, 13, "the user's module failed") \
+  X(ENUMERIC, 14, "not finite")              \
   X(EINTERNAL, 15, "internal error")
 
 typedef enum sp_status {

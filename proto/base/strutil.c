@@ -196,21 +196,21 @@ sp_status sp_parse_bytes(const char *s, uint64_t *out_bytes) {
     const char *name;
     uint64_t bytes;
   } units[] = {
-    {"", 1},
-    {"B", 1},
-    {"K", UINT64_C(1) << 10},
-    {"KiB", UINT64_C(1) << 10},
-    {"kB", 1000},
-    {"KB", 1000},
-    {"M", UINT64_C(1) << 20},
-    {"MiB", UINT64_C(1) << 20},
-    {"MB", 1000000},
-    {"G", UINT64_C(1) << 30},
-    {"GiB", UINT64_C(1) << 30},
-    {"GB", 1000000000},
-    {"T", UINT64_C(1) << 40},
-    {"TiB", UINT64_C(1) << 40},
-    {"TB", UINT64_C(1000000000000)},
+      {"", 1},
+      {"B", 1},
+      {"K", UINT64_C(1) << 10},
+      {"KiB", UINT64_C(1) << 10},
+      {"kB", 1000},
+      {"KB", 1000},
+      {"M", UINT64_C(1) << 20},
+      {"MiB", UINT64_C(1) << 20},
+      {"MB", 1000000},
+      {"G", UINT64_C(1) << 30},
+      {"GiB", UINT64_C(1) << 30},
+      {"GB", 1000000000},
+      {"T", UINT64_C(1) << 40},
+      {"TiB", UINT64_C(1) << 40},
+      {"TB", UINT64_C(1000000000000)},
   };
   const char *end = skip_decimal(s);
   if (!end || *s == '.') {
@@ -274,9 +274,14 @@ struct duration_unit {
 };
 
 static const struct duration_unit duration_units[] = {
-  {"w", INT64_C(604800000000000)}, {"d", INT64_C(86400000000000)}, {"h", INT64_C(3600000000000)},
-  {"m", INT64_C(60000000000)},     {"s", INT64_C(1000000000)},     {"ms", 1000000},
-  {"us", 1000},                    {"ns", 1},
+    {"w", INT64_C(604800000000000)},
+    {"d", INT64_C(86400000000000)},
+    {"h", INT64_C(3600000000000)},
+    {"m", INT64_C(60000000000)},
+    {"s", INT64_C(1000000000)},
+    {"ms", 1000000},
+    {"us", 1000},
+    {"ns", 1},
 };
 
 static const struct duration_unit *find_duration_unit(const char *s, size_t n) {

@@ -6,6 +6,7 @@
 #define STK_KERNEL_VEC_AVX2_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 
 #if STK_REAL_BITS != 32
 #error "avx2 is f32 only; f64 is ref's"
@@ -299,5 +300,113 @@ V_INLINE real v_hmax(vreal a) {
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+
+/* The double vectors that the functions of vec/fn.h compute in: four registers, so that their
+ * chains of dependent operations overlap. */
+typedef struct {
+  __m256d a, b, c, d;
+} vd;
+typedef struct {
+  __m256i a, b, c, d;
+} vdi;
+typedef struct {
+  __m256d a, b, c, d;
+} vdm;
+
+#define VD_UNARY(TYPE, NAME, FROM, OP)                                                             \
+  V_INLINE TYPE NAME(FROM x) {                                                                     \
+    return (TYPE){OP(x.a), OP(x.b), OP(x.c), OP(x.d)};                                             \
+  }
+#define VD_BINARY(TYPE, NAME, FROM, OP)                                                            \
+  V_INLINE TYPE NAME(FROM x, FROM y) {                                                             \
+    return (TYPE){OP(x.a, y.a), OP(x.b, y.b), OP(x.c, y.c), OP(x.d, y.d)};                         \
+  }
+#define VD_TERNARY(TYPE, NAME, FIRST, REST, OP)                                                    \
+  V_INLINE TYPE NAME(FIRST x, REST y, REST z) {                                                    \
+    return (TYPE){OP(x.a, y.a, z.a), OP(x.b, y.b, z.b), OP(x.c, y.c, z.c),                         \
+                  OP(x.d, y.d, z.d)};                                                              \
+  }
+
+#define V_AND_SIGN(x) _mm256_and_pd(x, _mm256_set1_pd(-0.0))
+#define V_CLEAR_SIGN(x) _mm256_andnot_pd(_mm256_set1_pd(-0.0), x)
+#define V_COPYSIGN(x, y) _mm256_or_pd(V_CLEAR_SIGN(x), V_AND_SIGN(y))
+#define V_LT(x, y) _mm256_cmp_pd(x, y, _CMP_LT_OQ)
+#define V_EQ(x, y) _mm256_cmp_pd(x, y, _CMP_EQ_OQ)
+#define V_BLEND(m, x, y) _mm256_blendv_pd(y, x, m)
+#define V_MASK_AND(x, y) _mm256_and_pd(x, y)
+#define V_SHL52(x) _mm256_slli_epi64(x, 52)
+#define V_SHR52(x) _mm256_srli_epi64(x, 52)
+
+VD_BINARY(vd, vd_add, vd, _mm256_add_pd)
+VD_BINARY(vd, vd_sub, vd, _mm256_sub_pd)
+VD_BINARY(vd, vd_mul, vd, _mm256_mul_pd)
+VD_BINARY(vd, vd_div, vd, _mm256_div_pd)
+VD_BINARY(vd, vd_max, vd, _mm256_max_pd)
+VD_BINARY(vd, vd_min, vd, _mm256_min_pd)
+VD_TERNARY(vd, vd_fma, vd, vd, _mm256_fmadd_pd)
+VD_TERNARY(vd, vd_fnma, vd, vd, _mm256_fnmadd_pd)
+VD_UNARY(vd, vd_abs, vd, V_CLEAR_SIGN)
+VD_BINARY(vd, vd_copysign, vd, V_COPYSIGN)
+VD_BINARY(vdm, vd_lt, vd, V_LT)
+VD_BINARY(vdm, vd_eq, vd, V_EQ)
+VD_TERNARY(vd, vd_select, vdm, vd, V_BLEND)
+VD_BINARY(vdm, vdm_and, vdm, V_MASK_AND)
+VD_UNARY(vdi, vd_bits, vd, _mm256_castpd_si256)
+VD_UNARY(vd, vdi_double, vdi, _mm256_castsi256_pd)
+VD_BINARY(vdi, vdi_add, vdi, _mm256_add_epi64)
+VD_BINARY(vdi, vdi_sub, vdi, _mm256_sub_epi64)
+VD_BINARY(vdi, vdi_or, vdi, _mm256_or_si256)
+VD_UNARY(vdi, vdi_shl52, vdi, V_SHL52)
+VD_UNARY(vdi, vdi_shr52, vdi, V_SHR52)
+
+#undef VD_UNARY
+#undef VD_BINARY
+#undef VD_TERNARY
+#undef V_AND_SIGN
+#undef V_CLEAR_SIGN
+#undef V_COPYSIGN
+#undef V_LT
+#undef V_EQ
+#undef V_BLEND
+#undef V_MASK_AND
+#undef V_SHL52
+#undef V_SHR52
+
+V_INLINE vd vd_set1(double x) {
+  const __m256d v = _mm256_set1_pd(x);
+  return (vd){v, v, v, v};
+}
+
+V_INLINE vdi vdi_set1(uint64_t x) {
+  const __m256i v = _mm256_set1_epi64x((long long)x);
+  return (vdi){v, v, v, v};
+}
+
+V_INLINE bool vd_all(vdm m) {
+  const __m256d low = _mm256_and_pd(m.a, m.b);
+  const __m256d high = _mm256_and_pd(m.c, m.d);
+  return _mm256_movemask_pd(_mm256_and_pd(low, high)) == 0xf;
+}
+
+V_INLINE vd vd_widen(vreal a) {
+  return (vd){_mm256_cvtps_pd(_mm256_castps256_ps128(a.lo)),
+              _mm256_cvtps_pd(_mm256_extractf128_ps(a.lo, 1)),
+              _mm256_cvtps_pd(_mm256_castps256_ps128(a.hi)),
+              _mm256_cvtps_pd(_mm256_extractf128_ps(a.hi, 1))};
+}
+
+V_INLINE vreal vd_round(vd x) {
+  return (vreal){_mm256_set_m128(_mm256_cvtpd_ps(x.b), _mm256_cvtpd_ps(x.a)),
+                 _mm256_set_m128(_mm256_cvtpd_ps(x.d), _mm256_cvtpd_ps(x.c))};
+}
+
+/* The function F of vd over the 16 lanes, in double, rounded back to real once. */
+#define V_DEFINE_MAP(NAME, F)                                                                      \
+  V_INLINE real r_##NAME(real a) {                                                                 \
+    return (real)_mm256_cvtsd_f64(F(vd_set1((double)a)).a);                                        \
+  }                                                                                                \
+  V_INLINE vreal v_##NAME(vreal a) {                                                               \
+    return vd_round(F(vd_widen(a)));                                                               \
+  }
 
 #endif

@@ -5,6 +5,7 @@
 #define STK_KERNEL_VEC_AVX512_H
 
 #include <immintrin.h>
+#include <stdbool.h>
 
 #if STK_REAL_BITS != 32
 #error "avx512 is f32 only; f64 is ref's"
@@ -268,5 +269,108 @@ V_INLINE real v_hmax(vreal a) {
   const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
+
+/* The double vectors that the functions of vec/fn.h compute in: two registers, so that their
+ * chains of dependent operations overlap. */
+typedef struct {
+  __m512d a, b;
+} vd;
+typedef struct {
+  __m512i a, b;
+} vdi;
+typedef struct {
+  __mmask8 a, b;
+} vdm;
+
+#define VD_UNARY(TYPE, NAME, FROM, OP)                                                             \
+  V_INLINE TYPE NAME(FROM x) {                                                                     \
+    return (TYPE){OP(x.a), OP(x.b)};                                                               \
+  }
+#define VD_BINARY(TYPE, NAME, FROM, OP)                                                            \
+  V_INLINE TYPE NAME(FROM x, FROM y) {                                                             \
+    return (TYPE){OP(x.a, y.a), OP(x.b, y.b)};                                                     \
+  }
+#define VD_TERNARY(TYPE, NAME, FIRST, REST, OP)                                                    \
+  V_INLINE TYPE NAME(FIRST x, REST y, REST z) {                                                    \
+    return (TYPE){OP(x.a, y.a, z.a), OP(x.b, y.b, z.b)};                                           \
+  }
+
+#define V_AND_SIGN(x) _mm512_and_pd(x, _mm512_set1_pd(-0.0))
+#define V_CLEAR_SIGN(x) _mm512_andnot_pd(_mm512_set1_pd(-0.0), x)
+#define V_COPYSIGN(x, y) _mm512_or_pd(V_CLEAR_SIGN(x), V_AND_SIGN(y))
+#define V_LT(x, y) _mm512_cmp_pd_mask(x, y, _CMP_LT_OQ)
+#define V_EQ(x, y) _mm512_cmp_pd_mask(x, y, _CMP_EQ_OQ)
+#define V_BLEND(m, x, y) _mm512_mask_blend_pd(m, y, x)
+#define V_MASK_AND(x, y) (__mmask8)((x) & (y))
+#define V_SHL52(x) _mm512_slli_epi64(x, 52)
+#define V_SHR52(x) _mm512_srli_epi64(x, 52)
+
+VD_BINARY(vd, vd_add, vd, _mm512_add_pd)
+VD_BINARY(vd, vd_sub, vd, _mm512_sub_pd)
+VD_BINARY(vd, vd_mul, vd, _mm512_mul_pd)
+VD_BINARY(vd, vd_div, vd, _mm512_div_pd)
+VD_BINARY(vd, vd_max, vd, _mm512_max_pd)
+VD_BINARY(vd, vd_min, vd, _mm512_min_pd)
+VD_TERNARY(vd, vd_fma, vd, vd, _mm512_fmadd_pd)
+VD_TERNARY(vd, vd_fnma, vd, vd, _mm512_fnmadd_pd)
+VD_UNARY(vd, vd_abs, vd, V_CLEAR_SIGN)
+VD_BINARY(vd, vd_copysign, vd, V_COPYSIGN)
+VD_BINARY(vdm, vd_lt, vd, V_LT)
+VD_BINARY(vdm, vd_eq, vd, V_EQ)
+VD_TERNARY(vd, vd_select, vdm, vd, V_BLEND)
+VD_BINARY(vdm, vdm_and, vdm, V_MASK_AND)
+VD_UNARY(vdi, vd_bits, vd, _mm512_castpd_si512)
+VD_UNARY(vd, vdi_double, vdi, _mm512_castsi512_pd)
+VD_BINARY(vdi, vdi_add, vdi, _mm512_add_epi64)
+VD_BINARY(vdi, vdi_sub, vdi, _mm512_sub_epi64)
+VD_BINARY(vdi, vdi_or, vdi, _mm512_or_si512)
+VD_UNARY(vdi, vdi_shl52, vdi, V_SHL52)
+VD_UNARY(vdi, vdi_shr52, vdi, V_SHR52)
+
+#undef VD_UNARY
+#undef VD_BINARY
+#undef VD_TERNARY
+#undef V_AND_SIGN
+#undef V_CLEAR_SIGN
+#undef V_COPYSIGN
+#undef V_LT
+#undef V_EQ
+#undef V_BLEND
+#undef V_MASK_AND
+#undef V_SHL52
+#undef V_SHR52
+
+V_INLINE vd vd_set1(double x) {
+  const __m512d v = _mm512_set1_pd(x);
+  return (vd){v, v};
+}
+
+V_INLINE vdi vdi_set1(uint64_t x) {
+  const __m512i v = _mm512_set1_epi64((long long)x);
+  return (vdi){v, v};
+}
+
+V_INLINE bool vd_all(vdm m) {
+  return (m.a & m.b) == 0xff;
+}
+
+V_INLINE vd vd_widen(vreal a) {
+  return (vd){_mm512_cvtps_pd(_mm512_castps512_ps256(a.v)), _mm512_cvtps_pd(v_upper_half(a.v))};
+}
+
+V_INLINE vreal vd_round(vd x) {
+  const __m512d low = _mm512_castpd256_pd512(_mm256_castps_pd(_mm512_cvtpd_ps(x.a)));
+  const __m256d high = _mm256_castps_pd(_mm512_cvtpd_ps(x.b));
+  return (vreal){_mm512_castpd_ps(_mm512_insertf64x4(low, high, 1))};
+}
+
+/* The function F of vd over the 16 lanes, in double, rounded back to real once. */
+#define V_DEFINE_MAP(NAME, F)                                                                      \
+  V_INLINE real r_##NAME(real a) {                                                                 \
+    return (real)_mm512_cvtsd_f64(F(vd_set1((double)a)).a);                                        \
+  }                                                                                                \
+  V_INLINE vreal v_##NAME(vreal a) {                                                               \
+    return vd_round(F(vd_widen(a)));                                                               \
+  }
 
 #endif

@@ -1,4 +1,5 @@
-/* vec.h in plain C: the definition of the arithmetic. 16 reals in a struct and loops over them, for f32 and f64.
+/* vec.h in plain C: the definition of the arithmetic. 16 reals in a struct and loops over them, for
+ * f32 and f64.
  *
  * Compiled twice from this text: for the baseline, where r_fma is libm's fma (exact, and slow on
  * CPUs without FMA), and with -mfma, where the compiler makes it one instruction. Included by vec.h
@@ -8,6 +9,7 @@
 #define STK_KERNEL_VEC_REF_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
 
 typedef struct {
@@ -402,5 +404,126 @@ V_INLINE real v_hmax(vreal a) {
 }
 
 #undef V_EACH
+
+/* The double vectors that the functions of vec/fn.h compute in: here of one lane. */
+typedef double vd;
+typedef uint64_t vdi;
+typedef bool vdm;
+
+V_INLINE vd vd_set1(double x) {
+  return x;
+}
+
+V_INLINE vd vd_add(vd a, vd b) {
+  return a + b;
+}
+
+V_INLINE vd vd_sub(vd a, vd b) {
+  return a - b;
+}
+
+V_INLINE vd vd_mul(vd a, vd b) {
+  return a * b;
+}
+
+V_INLINE vd vd_div(vd a, vd b) {
+  return a / b;
+}
+
+V_INLINE vd vd_fma(vd a, vd b, vd c) {
+  return fma(a, b, c);
+}
+
+/* c - a * b, one rounding. */
+V_INLINE vd vd_fnma(vd a, vd b, vd c) {
+  return fma(-a, b, c);
+}
+
+/* a > b ? a : b */
+V_INLINE vd vd_max(vd a, vd b) {
+  return a > b ? a : b;
+}
+
+/* a < b ? a : b */
+V_INLINE vd vd_min(vd a, vd b) {
+  return a < b ? a : b;
+}
+
+V_INLINE vd vd_abs(vd a) {
+  return fabs(a);
+}
+
+V_INLINE vd vd_copysign(vd a, vd sign) {
+  return copysign(a, sign);
+}
+
+V_INLINE vdm vd_lt(vd a, vd b) {
+  return a < b;
+}
+
+V_INLINE vdm vd_eq(vd a, vd b) {
+  return a == b;
+}
+
+V_INLINE vd vd_select(vdm m, vd a, vd b) {
+  return m ? a : b;
+}
+
+V_INLINE bool vd_all(vdm m) {
+  return m;
+}
+
+V_INLINE vdm vdm_and(vdm a, vdm b) {
+  return a & b;
+}
+
+V_INLINE vdi vd_bits(vd a) {
+  vdi r;
+  memcpy(&r, &a, sizeof r);
+  return r;
+}
+
+V_INLINE vd vdi_double(vdi a) {
+  vd r;
+  memcpy(&r, &a, sizeof r);
+  return r;
+}
+
+V_INLINE vdi vdi_set1(uint64_t x) {
+  return x;
+}
+
+V_INLINE vdi vdi_add(vdi a, vdi b) {
+  return a + b;
+}
+
+V_INLINE vdi vdi_sub(vdi a, vdi b) {
+  return a - b;
+}
+
+V_INLINE vdi vdi_or(vdi a, vdi b) {
+  return a | b;
+}
+
+V_INLINE vdi vdi_shl52(vdi a) {
+  return a << 52;
+}
+
+V_INLINE vdi vdi_shr52(vdi a) {
+  return a >> 52;
+}
+
+/* The function F of vd over the 16 lanes, in double, rounded back to real once. */
+#define V_DEFINE_MAP(NAME, F)                                                                      \
+  V_INLINE real r_##NAME(real a) {                                                                 \
+    return (real)F((double)a);                                                                     \
+  }                                                                                                \
+  V_INLINE vreal v_##NAME(vreal a) {                                                               \
+    vreal r;                                                                                       \
+    for (int i = 0; i < 16; i++) {                                                                 \
+      r.l[i] = r_##NAME(a.l[i]);                                                                   \
+    }                                                                                              \
+    return r;                                                                                      \
+  }
 
 #endif

@@ -111,13 +111,13 @@ static void test_buf_extend_gives_zeroed_room(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_buf_appends_of_all_kinds_join),
-    tt_test(test_buf_many_appends_keep_every_byte),
-    tt_test(test_buf_over_limit_fails_and_keeps_contents),
-    tt_test(test_buf_without_memory_fails_once_and_for_all),
-    tt_test(test_buf_take_hands_contents_over),
-    tt_test(test_buf_consume_and_truncate_cut_the_ends),
-    tt_test(test_buf_extend_gives_zeroed_room),
+      tt_test(test_buf_appends_of_all_kinds_join),
+      tt_test(test_buf_many_appends_keep_every_byte),
+      tt_test(test_buf_over_limit_fails_and_keeps_contents),
+      tt_test(test_buf_without_memory_fails_once_and_for_all),
+      tt_test(test_buf_take_hands_contents_over),
+      tt_test(test_buf_consume_and_truncate_cut_the_ends),
+      tt_test(test_buf_extend_gives_zeroed_room),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,10 +45,10 @@ static void test_wall_text_out_of_range_is_a_question_mark(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_manual_clock_moves_only_when_told),
-    tt_test(test_system_clock_does_not_go_back),
-    tt_test(test_wall_text_is_iso_utc),
-    tt_test(test_wall_text_out_of_range_is_a_question_mark),
+      tt_test(test_manual_clock_moves_only_when_told),
+      tt_test(test_system_clock_does_not_go_back),
+      tt_test(test_wall_text_is_iso_utc),
+      tt_test(test_wall_text_out_of_range_is_a_question_mark),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

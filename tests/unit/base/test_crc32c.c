@@ -37,8 +37,7 @@ static void test_crc32c_fast_equals_portable_at_all_sizes(void **state) {
   (void)state;
   static unsigned char bytes[3 * 8192 * 2 + 100];
   fill(bytes, sizeof bytes);
-  static const size_t sizes[] = {1,     7,     8,     9,     63,
-                                 1000,  24575, 24576, 24577, sizeof bytes - 3};
+  static const size_t sizes[] = {1, 7, 8, 9, 63, 1000, 24575, 24576, 24577, sizeof bytes - 3};
   for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
     for (size_t offset = 0; offset < 3; offset++) {
       assert_int_equal(sp_crc32c(9, bytes + offset, sizes[i]),
@@ -58,10 +57,10 @@ static void test_crc32c_in_pieces_equals_whole(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_crc32c_rfc_examples_match),
-    tt_test(test_crc32c_empty_keeps_value),
-    tt_test(test_crc32c_fast_equals_portable_at_all_sizes),
-    tt_test(test_crc32c_in_pieces_equals_whole),
+      tt_test(test_crc32c_rfc_examples_match),
+      tt_test(test_crc32c_empty_keeps_value),
+      tt_test(test_crc32c_fast_equals_portable_at_all_sizes),
+      tt_test(test_crc32c_in_pieces_equals_whole),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
-/* proto/base/fault.h: actions at the right passage, refusal of malformed lists and of plain builds. */
+/* proto/base/fault.h: actions at the right passage, refusal of malformed lists and of plain builds.
+ */
 #include "tests/lib/tt.h"
 
 #include <errno.h>
@@ -54,7 +55,7 @@ static void test_fault_kill9_kills_the_process(void **state) {
 
 static void test_fault_malformed_lists_are_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"a",        "a:1",         ":1:kill9",        "a:x:kill9",
+  static const char *const bad[] = {"a",          "a:1",         ":1:kill9",        "a:x:kill9",
                                     "a:-1:kill9", "a:1:explode", "a:1:errno=EWHAT", "a:1:sleep=9"};
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     struct sp_err err;
@@ -82,14 +83,14 @@ static void test_fault_check_plain_build_refuses_any_list(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_fault_check_without_list_is_ok),
+      tt_test(test_fault_check_without_list_is_ok),
 #ifdef STOKER_FAULTS
-    tt_test(test_fault_errno_happens_at_its_passage_only),
-    tt_test(test_fault_hit_zero_happens_every_time),
-    tt_test(test_fault_kill9_kills_the_process),
-    tt_test(test_fault_malformed_lists_are_refused),
+      tt_test(test_fault_errno_happens_at_its_passage_only),
+      tt_test(test_fault_hit_zero_happens_every_time),
+      tt_test(test_fault_kill9_kills_the_process),
+      tt_test(test_fault_malformed_lists_are_refused),
 #else
-    tt_test(test_fault_check_plain_build_refuses_any_list),
+      tt_test(test_fault_check_plain_build_refuses_any_list),
 #endif
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

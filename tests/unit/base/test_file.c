@@ -221,23 +221,23 @@ static void test_path_join_of_every_form(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_file_read_returns_contents_and_zero),
-    tt_test(test_file_read_empty_file_is_empty_text),
-    tt_test(test_file_read_over_cap_is_refused),
-    tt_test(test_file_read_missing_file_names_it),
-    tt_test(test_file_read_without_memory_leaks_nothing),
-    tt_test(test_file_replace_swaps_contents_and_leaves_no_other_file),
-    tt_test(test_file_replace_failure_keeps_the_old_file),
+      tt_test(test_file_read_returns_contents_and_zero),
+      tt_test(test_file_read_empty_file_is_empty_text),
+      tt_test(test_file_read_over_cap_is_refused),
+      tt_test(test_file_read_missing_file_names_it),
+      tt_test(test_file_read_without_memory_leaks_nothing),
+      tt_test(test_file_replace_swaps_contents_and_leaves_no_other_file),
+      tt_test(test_file_replace_failure_keeps_the_old_file),
 #ifdef STOKER_FAULTS
-    tt_test(test_file_replace_full_disk_keeps_the_old_file),
+      tt_test(test_file_replace_full_disk_keeps_the_old_file),
 #endif
-    tt_test(test_read_exact_short_file_is_corrupt),
-    tt_test(test_write_all_closed_pipe_is_an_error),
-    tt_test(test_pwrite_all_writes_at_the_offset),
-    tt_test(test_mkdir_p_creates_parents_and_accepts_existing),
-    tt_test(test_mkdir_p_file_in_the_way_is_refused),
-    tt_test(test_path_dirname_of_every_form),
-    tt_test(test_path_join_of_every_form),
+      tt_test(test_read_exact_short_file_is_corrupt),
+      tt_test(test_write_all_closed_pipe_is_an_error),
+      tt_test(test_pwrite_all_writes_at_the_offset),
+      tt_test(test_mkdir_p_creates_parents_and_accepts_existing),
+      tt_test(test_mkdir_p_file_in_the_way_is_refused),
+      tt_test(test_path_dirname_of_every_form),
+      tt_test(test_path_join_of_every_form),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

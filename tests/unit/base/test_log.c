@@ -118,13 +118,13 @@ static void test_log_level_names_parse_back(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_log_line_has_level_message_and_pairs),
-    tt_test(test_log_hostile_value_stays_on_one_line),
-    tt_test(test_log_below_level_writes_nothing),
-    tt_test(test_log_long_value_is_cut_and_marked),
-    tt_test(test_log_with_clock_begins_with_time),
-    tt_test(test_log_fd_sink_writes_the_line),
-    tt_test(test_log_level_names_parse_back),
+      tt_test(test_log_line_has_level_message_and_pairs),
+      tt_test(test_log_hostile_value_stays_on_one_line),
+      tt_test(test_log_below_level_writes_nothing),
+      tt_test(test_log_long_value_is_cut_and_marked),
+      tt_test(test_log_with_clock_begins_with_time),
+      tt_test(test_log_fd_sink_writes_the_line),
+      tt_test(test_log_level_names_parse_back),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

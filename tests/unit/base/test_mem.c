@@ -72,12 +72,12 @@ static void test_fail_alloc_fails_only_the_nth(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_alloc_is_zeroed),
-    tt_test(test_alloc_zero_bytes_is_unique),
-    tt_test(test_alloc_array_overflow_is_null),
-    tt_test(test_strndup_copies_at_most_n),
-    tt_test(test_alloc_aligned_is_aligned_and_zeroed),
-    tt_test(test_fail_alloc_fails_only_the_nth),
+      tt_test(test_alloc_is_zeroed),
+      tt_test(test_alloc_zero_bytes_is_unique),
+      tt_test(test_alloc_array_overflow_is_null),
+      tt_test(test_strndup_copies_at_most_n),
+      tt_test(test_alloc_aligned_is_aligned_and_zeroed),
+      tt_test(test_fail_alloc_fails_only_the_nth),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -58,9 +58,9 @@ static void test_sha256_fast_equals_portable_at_all_lengths(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_sha256_standard_examples_match),
-    tt_test(test_sha256_million_a_matches),
-    tt_test(test_sha256_fast_equals_portable_at_all_lengths),
+      tt_test(test_sha256_standard_examples_match),
+      tt_test(test_sha256_million_a_matches),
+      tt_test(test_sha256_fast_equals_portable_at_all_lengths),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

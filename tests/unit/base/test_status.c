@@ -63,13 +63,13 @@ static void test_status_text_unknown_number_is_not_null(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    cmocka_unit_test(test_fail_with_err_sets_status_and_text),
-    cmocka_unit_test(test_fail_without_err_returns_status),
-    cmocka_unit_test(test_fail_long_text_is_cut_and_terminated),
-    cmocka_unit_test(test_fail_errno_enospc_maps_and_appends_reason),
-    cmocka_unit_test(test_wrap_puts_context_in_front),
-    cmocka_unit_test(test_wrap_full_text_stays_bounded),
-    cmocka_unit_test(test_status_text_unknown_number_is_not_null),
+      cmocka_unit_test(test_fail_with_err_sets_status_and_text),
+      cmocka_unit_test(test_fail_without_err_returns_status),
+      cmocka_unit_test(test_fail_long_text_is_cut_and_terminated),
+      cmocka_unit_test(test_fail_errno_enospc_maps_and_appends_reason),
+      cmocka_unit_test(test_wrap_puts_context_in_front),
+      cmocka_unit_test(test_wrap_full_text_stays_bounded),
+      cmocka_unit_test(test_status_text_unknown_number_is_not_null),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -43,13 +43,13 @@ static void test_parse_i64_valid_texts_give_values(void **state) {
     const char *text;
     int64_t value;
   } cases[] = {
-    {"0", 0},
-    {"-0", 0},
-    {"+17", 17},
-    {"1_000_000", 1000000},
-    {"9223372036854775807", INT64_MAX},
-    {"-9223372036854775808", INT64_MIN},
-    {"007", 7},
+      {"0", 0},
+      {"-0", 0},
+      {"+17", 17},
+      {"1_000_000", 1000000},
+      {"9223372036854775807", INT64_MAX},
+      {"-9223372036854775808", INT64_MIN},
+      {"007", 7},
   };
   for (size_t i = 0; i < COUNT(cases); i++) {
     int64_t value = 1;
@@ -60,8 +60,8 @@ static void test_parse_i64_valid_texts_give_values(void **state) {
 
 static void test_parse_i64_invalid_texts_are_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"",   "-",   "+",    " 1",  "1 ", "1.0", "0x10",
-                                    "1e3", "--1", "1__0", "1_",  "_1", "a"};
+  static const char *const bad[] = {"",    "-",   "+",    " 1", "1 ", "1.0", "0x10",
+                                    "1e3", "--1", "1__0", "1_", "_1", "a"};
   int64_t value = 42;
   for (size_t i = 0; i < COUNT(bad); i++) {
     assert_int_equal(sp_parse_i64(bad[i], &value), SP_EINVAL);
@@ -78,8 +78,14 @@ static void test_parse_f64_valid_texts_give_values(void **state) {
     const char *text;
     double value;
   } cases[] = {
-    {"1", 1},      {"-.5", -0.5},     {"1e-3", 0x1.0624dd2f1a9fcp-10}, {"2.E+2", 200},
-    {"1e-400", 0}, {"inf", HUGE_VAL}, {"-.inf", -HUGE_VAL},             {"0.1", 0x1.999999999999ap-4},
+      {"1", 1},
+      {"-.5", -0.5},
+      {"1e-3", 0x1.0624dd2f1a9fcp-10},
+      {"2.E+2", 200},
+      {"1e-400", 0},
+      {"inf", HUGE_VAL},
+      {"-.inf", -HUGE_VAL},
+      {"0.1", 0x1.999999999999ap-4},
   };
   for (size_t i = 0; i < COUNT(cases); i++) {
     double value = 77;
@@ -93,7 +99,7 @@ static void test_parse_f64_valid_texts_give_values(void **state) {
 
 static void test_parse_f64_invalid_texts_are_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"",    ".",   "e5",       "1e",  "1e+", "1 ",     " 1",
+  static const char *const bad[] = {"",    ".",   "e5",       "1e",  "1e+",   "1 ",    " 1",
                                     "0x1", "1,5", "infinity", "+-1", "1.2.3", "nan(1)"};
   double value = 42;
   for (size_t i = 0; i < COUNT(bad); i++) {
@@ -109,16 +115,16 @@ static void test_parse_bytes_units_are_powers(void **state) {
     const char *text;
     uint64_t bytes;
   } cases[] = {
-    {"0", 0},
-    {"4096", 4096},
-    {"12B", 12},
-    {"64KiB", 65536},
-    {"1kB", 1000},
-    {"1.5GiB", UINT64_C(3) << 29},
-    {"16 GiB", UINT64_C(1) << 34},
-    {"2G", UINT64_C(1) << 31},
-    {"0.1MB", 100000},
-    {"16777215TiB", UINT64_C(16777215) << 40},
+      {"0", 0},
+      {"4096", 4096},
+      {"12B", 12},
+      {"64KiB", 65536},
+      {"1kB", 1000},
+      {"1.5GiB", UINT64_C(3) << 29},
+      {"16 GiB", UINT64_C(1) << 34},
+      {"2G", UINT64_C(1) << 31},
+      {"0.1MB", 100000},
+      {"16777215TiB", UINT64_C(16777215) << 40},
   };
   for (size_t i = 0; i < COUNT(cases); i++) {
     uint64_t bytes = 1;
@@ -129,7 +135,8 @@ static void test_parse_bytes_units_are_powers(void **state) {
 
 static void test_parse_bytes_invalid_texts_are_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"", "KiB", "-1", "1.5", "1.5B", "1XB", "1 ", ".5G", "1GiBx", "1g"};
+  static const char *const bad[] = {"",    "KiB", "-1",  "1.5",   "1.5B",
+                                    "1XB", "1 ",  ".5G", "1GiBx", "1g"};
   uint64_t bytes;
   for (size_t i = 0; i < COUNT(bad); i++) {
     assert_int_equal(sp_parse_bytes(bad[i], &bytes), SP_EINVAL);
@@ -144,9 +151,9 @@ static void test_parse_duration_forms_give_nanoseconds(void **state) {
     const char *text;
     int64_t seconds;
   } cases[] = {
-    {"90s", 90},          {"1h30m", 5400},          {"1d12h", 129600},     {"2w", 1209600},
-    {"01:02:03", 3723},   {"2-01:00:00", 176400},   {"00:12:00:00", 43200}, {"1.5h", 5400},
-    {"0s", 0},            {"99:59:59", 359999},     {"1m1000ms", 61},
+      {"90s", 90},        {"1h30m", 5400},        {"1d12h", 129600},      {"2w", 1209600},
+      {"01:02:03", 3723}, {"2-01:00:00", 176400}, {"00:12:00:00", 43200}, {"1.5h", 5400},
+      {"0s", 0},          {"99:59:59", 359999},   {"1m1000ms", 61},
   };
   for (size_t i = 0; i < COUNT(cases); i++) {
     int64_t ns = -1;
@@ -160,9 +167,9 @@ static void test_parse_duration_forms_give_nanoseconds(void **state) {
 
 static void test_parse_duration_invalid_texts_are_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"",        "5",        "h",        "-1s",        "30m1h",
-                                    "1h1h",    "1x",       "1:2:3",    "00:60:00",   "00:00:60",
-                                    "1-1:1:1", "12:34:56x", "1:00:00:00:00", ".5h", "1 h"};
+  static const char *const bad[] = {
+      "",         "5",        "h",       "-1s",       "30m1h",         "1h1h", "1x", "1:2:3",
+      "00:60:00", "00:00:60", "1-1:1:1", "12:34:56x", "1:00:00:00:00", ".5h",  "1 h"};
   int64_t ns;
   for (size_t i = 0; i < COUNT(bad); i++) {
     assert_int_equal(sp_parse_duration(bad[i], &ns), SP_EINVAL);
@@ -177,12 +184,12 @@ static void test_format_bytes_keeps_three_digits(void **state) {
     uint64_t bytes;
     const char *text;
   } cases[] = {
-    {0, "0 B"},
-    {1023, "1023 B"},
-    {1536, "1.50 KiB"},
-    {UINT64_C(159) << 27, "19.9 GiB"},
-    {(UINT64_C(1) << 30) - 1, "1.00 GiB"},
-    {UINT64_MAX, "16.0 EiB"},
+      {0, "0 B"},
+      {1023, "1023 B"},
+      {1536, "1.50 KiB"},
+      {UINT64_C(159) << 27, "19.9 GiB"},
+      {(UINT64_C(1) << 30) - 1, "1.00 GiB"},
+      {UINT64_MAX, "16.0 EiB"},
   };
   for (size_t i = 0; i < COUNT(cases); i++) {
     char text[SP_UNIT_TEXT];
@@ -197,15 +204,15 @@ static void test_format_duration_shows_two_units_at_most(void **state) {
     int64_t ns;
     const char *text;
   } cases[] = {
-    {0, "0 ns"},
-    {-5, "0 ns"},
-    {740000, "740 us"},
-    {1250000000, "1.25 s"},
-    {INT64_C(42000000000), "42.0 s"},
-    {INT64_C(59960000000), "1m00s"},
-    {INT64_C(90000000000), "1m30s"},
-    {INT64_C(7500000000000), "2h05m"},
-    {INT64_C(273600000000000), "3d04h"},
+      {0, "0 ns"},
+      {-5, "0 ns"},
+      {740000, "740 us"},
+      {1250000000, "1.25 s"},
+      {INT64_C(42000000000), "42.0 s"},
+      {INT64_C(59960000000), "1m00s"},
+      {INT64_C(90000000000), "1m30s"},
+      {INT64_C(7500000000000), "2h05m"},
+      {INT64_C(273600000000000), "3d04h"},
   };
   for (size_t i = 0; i < COUNT(cases); i++) {
     char text[SP_UNIT_TEXT];
@@ -216,19 +223,19 @@ static void test_format_duration_shows_two_units_at_most(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_suggest_typos_find_the_option),
-    tt_test(test_suggest_far_word_finds_nothing),
-    tt_test(test_suggest_swapped_letters_cost_one),
-    tt_test(test_parse_i64_valid_texts_give_values),
-    tt_test(test_parse_i64_invalid_texts_are_refused),
-    tt_test(test_parse_f64_valid_texts_give_values),
-    tt_test(test_parse_f64_invalid_texts_are_refused),
-    tt_test(test_parse_bytes_units_are_powers),
-    tt_test(test_parse_bytes_invalid_texts_are_refused),
-    tt_test(test_parse_duration_forms_give_nanoseconds),
-    tt_test(test_parse_duration_invalid_texts_are_refused),
-    tt_test(test_format_bytes_keeps_three_digits),
-    tt_test(test_format_duration_shows_two_units_at_most),
+      tt_test(test_suggest_typos_find_the_option),
+      tt_test(test_suggest_far_word_finds_nothing),
+      tt_test(test_suggest_swapped_letters_cost_one),
+      tt_test(test_parse_i64_valid_texts_give_values),
+      tt_test(test_parse_i64_invalid_texts_are_refused),
+      tt_test(test_parse_f64_valid_texts_give_values),
+      tt_test(test_parse_f64_invalid_texts_are_refused),
+      tt_test(test_parse_bytes_units_are_powers),
+      tt_test(test_parse_bytes_invalid_texts_are_refused),
+      tt_test(test_parse_duration_forms_give_nanoseconds),
+      tt_test(test_parse_duration_invalid_texts_are_refused),
+      tt_test(test_format_bytes_keeps_three_digits),
+      tt_test(test_format_duration_shows_two_units_at_most),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

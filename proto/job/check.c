@@ -1,0 +1,271 @@
+/* What the options of a job must satisfy together. See check.h.
+ *
+ * Each rule is one function that looks at structs and says, at the place where the offending key
+ * was given, what cannot be and what to do instead. The order of the table is the order of errors.
+ */
+#include "proto/job/check.h"
+
+#include "proto/base/strutil.h"
+
+#include <math.h>
+#include <string.h>
+
+static bool given(const struct sp_job *job, const char *key) {
+  return sp_job_where(job, key).source != NULL;
+}
+
+/* sp_fail_at for a key of the job. */
+#define FAIL(key, ...)                                                                             \
+  do {                                                                                             \
+    struct sp_where where_ = sp_job_where(job, key);                                               \
+    return sp_fail_at(err, SP_EINVAL, &where_, key ": " __VA_ARGS__);                              \
+  } while (0)
+
+static bool has_callback(const struct sp_job *job, sp_callback_class kind) {
+  for (size_t i = 0; i < job->callbacks.n; i++) {
+    if (job->callbacks.items[i].kind == (int)kind) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void sp_check_resolve(struct sp_job *job) {
+  struct sp_trainer_opts *t = &job->trainer;
+  if (t->max_epochs == SP_INT_NONE) {
+    t->max_epochs = t->max_steps == -1 && t->max_time == SP_INT_NONE ? 1000 : -1;
+  }
+  if (t->devices == SP_INT_AUTO) {
+    t->devices = 1;
+  }
+  if (t->lanes == SP_INT_AUTO) {
+    t->lanes = t->devices;
+  }
+  if (t->barebones) {
+    t->enable_checkpointing = false;
+    t->enable_progress_bar = false;
+    t->enable_model_summary = false;
+    t->num_sanity_val_steps = 0;
+    t->log_every_n_steps = 0;
+    if (!given(job, "trainer.logger")) {
+      job->loggers.n = 0;
+    }
+  }
+}
+
+static sp_status check_length(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_trainer_opts *t = &job->trainer;
+  if (t->min_epochs != SP_INT_NONE && t->max_epochs >= 0 && t->min_epochs > t->max_epochs) {
+    FAIL("trainer.min_epochs", "it is above trainer.max_epochs (%lld)", (long long)t->max_epochs);
+  }
+  if (t->min_steps != SP_INT_NONE && t->max_steps >= 0 && t->min_steps > t->max_steps) {
+    FAIL("trainer.min_steps", "it is above trainer.max_steps (%lld)", (long long)t->max_steps);
+  }
+  if (t->lanes < t->devices) {
+    FAIL("trainer.lanes", "%lld lanes cannot keep %lld devices busy; give at least as many lanes",
+         (long long)t->lanes, (long long)t->devices);
+  }
+  return SP_OK;
+}
+
+static sp_status check_validation(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_trainer_opts *t = &job->trainer;
+  if (t->check_val_every_n_epoch == SP_INT_NONE && t->val_check_interval.kind != SP_COUNT_N) {
+    FAIL("trainer.check_val_every_n_epoch",
+         "none counts batches across epochs, so trainer.val_check_interval must be a count of "
+         "batches");
+  }
+  return SP_OK;
+}
+
+static sp_status check_barebones(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_trainer_opts *t = &job->trainer;
+  if (!t->barebones) {
+    return SP_OK;
+  }
+  if (job->loggers.n > 0) {
+    FAIL("trainer.logger", "trainer.barebones runs without loggers; remove one of the two");
+  }
+  if (job->callbacks.n > 0) {
+    FAIL("trainer.callbacks", "trainer.barebones runs without callbacks; remove one of the two");
+  }
+  if (t->fast_dev_run > 0) {
+    FAIL("trainer.fast_dev_run", "it excludes trainer.barebones");
+  }
+  if (t->detect_anomaly) {
+    FAIL("trainer.detect_anomaly", "it excludes trainer.barebones");
+  }
+  if (t->profiler != SP_PROFILER_NONE) {
+    FAIL("trainer.profiler", "it excludes trainer.barebones");
+  }
+  return SP_OK;
+}
+
+static sp_status check_kernels(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_trainer_opts *t = &job->trainer;
+  bool is_vector = t->kernels == SP_KERNELS_AVX2 || t->kernels == SP_KERNELS_AVX512;
+  if (t->precision == SP_PRECISION_64 && is_vector) {
+    FAIL("trainer.kernels", "64-true runs on the ref kernels only; use ref or auto");
+  }
+  return SP_OK;
+}
+
+static sp_status check_checkpoint(const struct sp_job *job, const struct sp_checkpoint_opts *c,
+                                  struct sp_err *err) {
+  if (!c->monitor && (c->save_top_k > 1 || c->save_top_k < -1)) {
+    FAIL(
+        "trainer.callbacks",
+        "model_checkpoint: save_top_k %lld needs monitor, the metric to compare by; without one it "
+        "is -1, 0 or 1",
+        (long long)c->save_top_k);
+  }
+  if (c->every_n_train_steps > 0 && c->every_n_epochs > 0) {
+    FAIL("trainer.callbacks",
+         "model_checkpoint: every_n_train_steps and every_n_epochs exclude each other");
+  }
+  return SP_OK;
+}
+
+static sp_status check_callbacks(const struct sp_job *job, struct sp_err *err) {
+  if (!job->trainer.enable_checkpointing && !job->trainer.barebones &&
+      has_callback(job, SP_CALLBACK_MODEL_CHECKPOINT)) {
+    FAIL("trainer.enable_checkpointing", "false excludes the model_checkpoint callback");
+  }
+  if (job->loggers.n == 0 && has_callback(job, SP_CALLBACK_LR_MONITOR)) {
+    FAIL("trainer.callbacks", "lr_monitor needs a logger; remove it or trainer.logger: false");
+  }
+  for (size_t i = 0; i < job->callbacks.n; i++) {
+    if (job->callbacks.items[i].kind == SP_CALLBACK_MODEL_CHECKPOINT) {
+      sp_status status = check_checkpoint(job, &job->callbacks.items[i].checkpoint, err);
+      if (status != SP_OK) {
+        return status;
+      }
+    }
+  }
+  return SP_OK;
+}
+
+static bool is_made(const struct sp_data_opts *d) {
+  return d->kind == SP_DATA_SYNTHETIC || d->kind == SP_DATA_MODULE;
+}
+
+static sp_status check_paths(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_data_opts *d = &job->data;
+  bool may_read_itself = d->kind == SP_DATA_AUTO && sp_job_model_module(job);
+  if (!d->path && !is_made(d) && !may_read_itself) {
+    struct sp_where where = sp_job_where(job, "data");
+    where = where.source ? where : job->tree->where;
+    return sp_fail_at(err, SP_EINVAL, &where,
+                      "data.path is missing: give a file or directory, or data.kind: synthetic");
+  }
+  if (d->kind == SP_DATA_SYNTHETIC) {
+    static const char *const keys[] = {"data.path", "data.val_path", "data.test_path",
+                                       "data.predict_path"};
+    const char *const values[] = {d->path, d->val_path, d->test_path, d->predict_path};
+    for (size_t i = 0; i < 4; i++) {
+      if (values[i]) {
+        struct sp_where where = sp_job_where(job, keys[i]);
+        return sp_fail_at(err, SP_EINVAL, &where,
+                          "%s: data.kind synthetic makes its data and reads no file", keys[i]);
+      }
+    }
+  }
+  if (d->val_path && !isnan(d->val_fraction)) {
+    FAIL("data.val_fraction", "it excludes data.val_path; give one of the two");
+  }
+  return SP_OK;
+}
+
+static sp_status check_synthetic(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_data_opts *d = &job->data;
+  int64_t n = 1;
+  for (size_t i = 0; i < d->shape.n; i++) {
+    if (__builtin_mul_overflow(n, d->shape.items[i], &n) || n > INT64_C(1) << 40) {
+      FAIL("data.shape", "a sample would have more than 2^40 elements");
+    }
+  }
+  if (d->shape.n == 0 || d->shape.n > 4) {
+    FAIL("data.shape", "it must have one to four dimensions");
+  }
+  if (d->options.n > 0 && d->kind != SP_DATA_MODULE && d->kind != SP_DATA_AUTO) {
+    FAIL("data.options", "only a module's own reader takes them (data.kind: module)");
+  }
+  bool is_images = d->kind == SP_DATA_IDX || d->kind == SP_DATA_NPY;
+  if (is_images && d->seq_len != SP_INT_NONE) {
+    FAIL("data.seq_len", "only text data is cut into samples (data.kind bytes, uint16, uint32)");
+  }
+  if (is_images && d->stride != SP_INT_NONE) {
+    FAIL("data.stride", "only text data is cut into samples (data.kind bytes, uint16, uint32)");
+  }
+  return SP_OK;
+}
+
+static sp_status check_optimizer(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_optimizer_opts *o = &job->optimizer;
+  if (!o->given) {
+    return SP_OK;
+  }
+  if (o->kind == SP_OPTIM_SGD) {
+    if (o->nesterov && (o->momentum <= 0 || o->dampening != 0)) {
+      FAIL("optimizer.nesterov", "it needs optimizer.momentum > 0 and optimizer.dampening 0");
+    }
+    return SP_OK;
+  }
+  if (o->betas.n != 2) {
+    FAIL("optimizer.betas", "expected two numbers, got %zu", o->betas.n);
+  }
+  if (o->betas.items[0] >= 1 || o->betas.items[1] >= 1) {
+    FAIL("optimizer.betas", "each must be below 1");
+  }
+  return SP_OK;
+}
+
+static sp_status check_start(const struct sp_job *job, struct sp_err *err) {
+  if (!job->weights.path && job->weights.n_map > 0) {
+    FAIL("weights.map", "weights.path is missing: the file whose names are mapped");
+  }
+  if (job->weights.path && job->root.ckpt_path) {
+    FAIL("weights.path", "it starts a new run and ckpt_path goes on with an old one; give one");
+  }
+  if (job->predict.generate == 0) {
+    static const char *const keys[] = {"predict.prompt", "predict.temperature", "predict.top_k"};
+    for (size_t i = 0; i < 3; i++) {
+      struct sp_where where = sp_job_where(job, keys[i]);
+      if (where.source) {
+        return sp_fail_at(err, SP_EINVAL, &where, "%s: it needs predict.generate", keys[i]);
+      }
+    }
+  }
+  return SP_OK;
+}
+
+sp_status sp_check_job(const struct sp_job *job, struct sp_err *err) {
+  static sp_status (*const rules[])(const struct sp_job *, struct sp_err *) = {
+      check_length, check_validation, check_barebones, check_kernels, check_callbacks,
+      check_paths,  check_synthetic,  check_optimizer, check_start,
+  };
+  for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
+    sp_status status = rules[i](job, err);
+    if (status != SP_OK) {
+      return status;
+    }
+  }
+  return SP_OK;
+}
+
+void sp_job_warnings(const struct sp_job *job, struct sp_buf *out) {
+  const struct sp_trainer_opts *t = &job->trainer;
+  if (t->max_time != SP_INT_NONE) {
+    sp_buf_puts(out, "trainer.max_time: where the run ends depends on the clock, so the job is no "
+                     "pure function of its file\n");
+  }
+  if (t->devices > 1) {
+    sp_buf_printf(out,
+                  "trainer.devices: %lld lanes run on one process here; the result is that of %lld "
+                  "processes\n",
+                  (long long)t->lanes, (long long)t->lanes);
+  }
+  if (t->max_epochs == -1 && t->max_steps == -1 && t->max_time == SP_INT_NONE) {
+    sp_buf_puts(out, "trainer.max_epochs: nothing ends this run\n");
+  }
+}
