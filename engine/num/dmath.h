@@ -13,9 +13,9 @@
 double stk_exp_d(double x);      /* < 1 ulp; x < -708.39 gives 0 */
 double stk_log_d(double x);      /* < 1 ulp; x < 0: NaN, 0: -inf */
 double stk_tanh_d(double x);     /* < 3 ulp */
-double stk_sigmoid_d(double x);  /* < 2 ulp */
+double stk_sigmoid_d(double x);  /* < 3 ulp */
 double stk_erf_d(double x);      /* < 2 ulp */
-double stk_softplus_d(double x); /* < 2 ulp */
+double stk_softplus_d(double x); /* < 3 ulp */
 
 /* sin(pi x), cos(pi x): x is reduced exactly. < 1.5 ulp; exact zeros at (half) integers. */
 double stk_sinpi_d(double x);

@@ -53,10 +53,12 @@ D_INLINE double d_flush(double x) {
 /* exp(x + tail) for |x| < 2^20 as 2^n (1 + q): returns q, with |tail| tiny. */
 D_INLINE double d_exp_parts(double x, double tail, int *out_n) {
   const double n = fma(x, STK_INV_LN2, 0x1.8p52) - 0x1.8p52;
-  const double r = fma(-n, STK_LN2_LO, fma(-n, STK_LN2_HI, x)) + tail;
+  const double high = fma(-n, STK_LN2_SHORT, x); /* exact */
+  const double low = fma(n, STK_LN2_REST, -tail);
+  const double r = high - low;
+  const double rest = (high - r) - low;
   *out_n = (int)n;
-  const double p = fma(D_HORNER(r, stk_c_exp), r, 1.0);
-  return p * r;
+  return r + fma(r * r, D_HORNER(r, stk_c_exp), rest);
 }
 
 /* exp(x + tail) */
