@@ -3,8 +3,8 @@
  * The order in which parameters are declared or filled, and how they are cut into pieces, cannot be
  * seen in the values. The generator is Philox (philox.h) with key = seed, stream STK_PHILOX_INIT,
  * block = element / 4, ordinal = attempt, c2 and c3 = low and high half of the FNV-1a hash of the
- * name. Elements count in row-major order. Values are made in double; float values are those, rounded
- * once. Any thread.
+ * name. Elements count in row-major order. Values are made in double; float values are those,
+ * rounded once. Any thread.
  */
 #ifndef STK_NUM_INIT_H
 #define STK_NUM_INIT_H
@@ -22,7 +22,7 @@ typedef enum stk_fill_kind {
 struct stk_fill {
   stk_fill_kind kind;
   double a, b;
-  double low, high; /* TRUNC_NORMAL, finite, low < high; after 1,000 draws the last one is clamped */
+  double low, high; /* TRUNC_NORMAL: finite, low < high; the 1,000th draw is clamped */
 };
 
 /* PyTorch's defaults for nn.Linear and nn.Conv2d (kaiming_uniform_ with a = sqrt(5), and the bias):
@@ -35,8 +35,8 @@ struct stk_fill stk_fill_xavier_uniform(double gain, int64_t fan_in, int64_t fan
 /* kaiming_normal_: N(0, gain / sqrt(fan_in)); gain sqrt(2) for relu. */
 struct stk_fill stk_fill_kaiming_normal(double gain, int64_t fan_in);
 
-/* PyTorch's fans of a weight (out, in, k...): in = dims[1] x the rest, out = dims[0] x the rest. False
- * for fewer than two dims. */
+/* PyTorch's fans of a weight (out, in, k...): in = dims[1] x the rest, out = dims[0] x the rest.
+ * False for fewer than two dims. */
 bool stk_fill_fans(int32_t rank, const int64_t *dims, int64_t *out_fan_in, int64_t *out_fan_out);
 
 /* FNV-1a, 64 bits, of the name's bytes. */

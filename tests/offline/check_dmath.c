@@ -1,5 +1,5 @@
-/* Measures the double functions of engine/num/dmath.h against MPFR: the largest error in units in the
- * last place over random arguments, one line a function. Exits 1 where it is over the header's bound.
+/* Measures the double functions of engine/num/dmath.h against MPFR: the largest error in units in
+ * the last place over random arguments, a line each. Exits 1 where it is over the header's bound.
  *
  *   check_dmath [SAMPLES]       (default 1,000,000 a function)
  */

@@ -1,5 +1,5 @@
-/* engine/num/dmath.h: rounded true values (by mpmath), identities, edges. tests/offline/check_dmath.c
- * measures the errors. */
+/* engine/num/dmath.h: rounded true values (by mpmath), identities, edges. The errors are measured by
+ * tests/offline/check_dmath.c. */
 #include "tests/lib/tt.h"
 
 #include <math.h>

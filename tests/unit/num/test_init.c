@@ -1,4 +1,4 @@
-/* engine/num/init.h: values depend on seed, name and element alone, and have the right distribution. */
+/* engine/num/init.h: values depend on seed, name and element alone, and are distributed rightly. */
 #include "tests/lib/tt.h"
 
 #include <math.h>
