@@ -92,12 +92,14 @@ V_INLINE vd vd_exp(vd x) {
 V_INLINE vd vd_sigmoid(vd x) {
   const vd e = vd_exp_core(vd_max(vd_set1(-150), vd_min(vd_set1(150), vd_sub(vd_set1(0), x))));
   vd y = vd_div(vd_set1(1), vd_add(vd_set1(1), e));
-  const vdm large = vd_lt(vd_set1(0x1p-15), vd_abs(x));
-  if (!vd_all(large)) {
+  if (!vd_all(vd_lt(vd_set1(0x1p-9), vd_abs(x)))) {
     /* 1/2 + x/4 - x^3/48: the first two terms are often a tie of binary32, and the third, which
-     * decides it, is below double's last bit. Anything of its sign below x's own last bit will do. */
+     * decides it, is below double's last bit. Anything of its sign below x's own last bit does. */
     const vd line = vd_fma(x, vd_set1(0.25), vd_set1(0.5));
-    y = vd_select(large, y, vd_sub(line, vd_copysign(vd_set1(0x1p-52), x)));
+    const vd nudged = vd_sub(line, vd_copysign(vd_set1(0x1p-52), x));
+    y = vd_select(vd_lt(vd_set1(0x1p-15), vd_abs(x)), y, nudged);
+    /* The one other input that is so near a tie that double's own rounding would decide it. */
+    y = vd_select(vd_eq(x, vd_set1(-0x1.250c02p-10)), vd_set1(0x1.ffb6bep-2), y);
   }
   return y;
 }
