@@ -221,6 +221,13 @@ struct stk_argmax_args { /* first maximum of each row */
   int64_t rows, n;
 };
 
+/* The share of a[i] == b[i] among those with b[i] >= 0, and their number (0: share 0); both exact counts. */
+struct stk_match_args {
+  const int32_t *a, *b;
+  void *share, *count; /* (1) each */
+  int64_t n;
+};
+
 /* ---- attention (attention.c) */
 
 /* One operand: element (b, t, h, i) at p[b * sb + t * st + h * sh + i]. */
@@ -402,6 +409,7 @@ struct stk_finite_args {
   X(xent)                                                                                           \
   X(xent_mean)                                                                                      \
   X(xent_bwd)                                                                                       \
+  X(match)                                                                                          \
   X(argmax)                                                                                         \
   X(attention)                                                                                      \
   X(attention_bwd)                                                                                  \

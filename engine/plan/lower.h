@@ -22,8 +22,9 @@ struct stk_ref {
 
 const struct stk_graph *stk_lower_graph(const struct stk_lower *lw);
 const struct stk_kernels *stk_lower_kernels(const struct stk_lower *lw);
+int stk_lower_threads(const struct stk_lower *lw); /* may steer cuts, never bits */
 
-/* Appends an instruction. `bytes` and `flops` are what it moves and computes, for the cost model and reports. */
+/* Appends an instruction. */
 void stk_lower_emit(struct stk_lower *lw, const struct stk_kernel *k, const void *args, size_t args_bytes,
                     const struct stk_ref *refs, int32_t n_refs);
 
