@@ -96,7 +96,7 @@ struct stk_graph {
   int32_t n_running;
   int32_t *param_value;   /* value id of each parameter, -1 while unused */
   int32_t *running_in;    /* value id of each running statistic, -1 while unused */
-  int32_t *running_out;   /* value id of its update, -1: none */
+  int32_t *running_out;   /* node that updates it, -1: none */
   int32_t *param_grad;    /* after autodiff: value id of each parameter's gradient, -1: none */
   int32_t x, y;           /* batch leaves, -1: none */
   int32_t loss;           /* training: scalar; predict: the result; -1: none */

@@ -35,7 +35,7 @@ struct stk_interval {
 };
 
 /* Places intervals into one arena so that overlapping ones are disjoint: largest first, lowest gap that fits best. Returns
- * the arena's bytes and, when asked, the lower bound: the largest sum of bytes alive at one position. */
+ * the arena's bytes (-1: out of memory) and, when asked, the lower bound: the largest sum of bytes alive at one position. */
 int64_t stk_memory_place(struct stk_interval *v, int32_t n, int64_t *out_bound);
 
 /* ---- programs */
