@@ -47,9 +47,10 @@ struct stk_program {
 struct stk_lower {
   stk_program *p;
   int32_t node, position;
-  struct place *pseudo;      /* places of pseudo values */
-  int32_t *pseudo_interval;  /* their interval, -1 */
+  struct place *pseudo; /* places of pseudo values */
   int32_t n_pseudo;
+  int64_t workspace, workspace_peak; /* bytes behind the arena: of this node, of the largest */
+  int32_t *home;                     /* per value: parameter whose gradient region it is made in, -1 */
   struct stk_interval *intervals;
   int32_t *interval_of; /* per value: interval of its storage root, -1 */
   int32_t n_intervals;
@@ -67,16 +68,6 @@ static bool is_output(const struct stk_graph *g, int32_t root) {
     out = out || (g->logs[i].weight >= 0 && stk_graph_storage(g, g->logs[i].weight) == root);
   }
   return out;
-}
-
-/* The parameter whose gradient region holds `root`, or -1. The first one that claims it, when it is made by a node. */
-static int32_t grad_owner(const struct stk_graph *g, int32_t root) {
-  for (int32_t i = 0; i < g->n_params && g->values[root].role == STK_ROLE_ACT; i++) {
-    if (g->param_grad[i] >= 0 && stk_graph_storage(g, g->param_grad[i]) == root) {
-      return i;
-    }
-  }
-  return -1;
 }
 
 static void find_last_uses(struct stk_lower *lw, int32_t *last) {
@@ -97,25 +88,60 @@ static void find_last_uses(struct stk_lower *lw, int32_t *last) {
     }
   }
   for (int32_t v = 0; v < g->n_values; v++) {
-    if (g->values[v].alias < 0 && (is_output(g, v) || grad_owner(g, v) >= 0)) {
+    if (g->values[v].alias < 0 && (is_output(g, v) || lw->home[v] >= 0)) {
       last[v] = g->n_nodes;
     }
   }
 }
 
-/* The input whose memory output 0 of node id may take over, as an interval; -1: none. */
-static int32_t dying_input(const struct stk_lower *lw, int32_t id, const int32_t *last) {
+/* A parameter's gradient is made in its region when a node makes it; the first parameter that claims a value gets it. */
+static void claim_homes(struct stk_lower *lw) {
+  const struct stk_graph *g = lw->p->g;
+  for (int32_t v = 0; v < g->n_values; v++) {
+    lw->home[v] = -1;
+  }
+  for (int32_t i = 0; i < g->n_params; i++) {
+    int32_t root = g->param_grad[i] >= 0 ? stk_graph_storage(g, g->param_grad[i]) : -1;
+    if (root >= 0 && g->values[root].role == STK_ROLE_ACT && lw->home[root] < 0) {
+      lw->home[root] = i;
+    }
+  }
+}
+
+/* Input k of node id dies there and may give its memory to output 0: its storage root, else -1. */
+static int32_t may_take_over(const struct stk_lower *lw, int32_t id, int32_t k, const int32_t *last) {
   const struct stk_graph *g = lw->p->g;
   const struct stk_node *n = &g->nodes[id];
-  const struct stk_value *out = &g->values[n->out[0]];
-  for (int32_t k = 0; k < n->n_in && lw->p->spec.in_place; k++) {
-    if (n->in[k] < 0 || !(stk_ops[n->op]->in_place & (1u << k))) {
-      continue;
+  if (n->in[k] < 0 || !lw->p->spec.in_place || !(stk_ops[n->op]->in_place & (1u << k))) {
+    return -1;
+  }
+  int32_t root = stk_graph_storage(g, n->in[k]);
+  const struct stk_value *in = &g->values[root], *out = &g->values[n->out[0]];
+  bool same = in->dtype == out->dtype && stk_shape_numel(&in->shape) == stk_shape_numel(&out->shape);
+  return same && in->role == STK_ROLE_ACT && last[root] == id ? root : -1;
+}
+
+/* What becomes a gradient in place is already made in the gradient's region (sums of gradients, tied embeddings). */
+static void spread_homes(struct stk_lower *lw, const int32_t *last) {
+  const struct stk_graph *g = lw->p->g;
+  for (int32_t id = g->n_nodes - 1; id >= 0; id--) {
+    const struct stk_node *n = &g->nodes[id];
+    bool taken = !lw->live[id] || n->n_out < 1 || lw->home[n->out[0]] < 0;
+    for (int32_t k = 0; k < n->n_in && !taken; k++) {
+      int32_t root = may_take_over(lw, id, k, last);
+      if (root >= 0 && lw->home[root] < 0) {
+        lw->home[root] = lw->home[n->out[0]];
+        taken = true;
+      }
     }
-    int32_t root = stk_graph_storage(g, n->in[k]);
-    const struct stk_value *in = &g->values[root];
-    if (lw->interval_of[root] >= 0 && last[root] == id && in->dtype == out->dtype &&
-        stk_shape_numel(&in->shape) == stk_shape_numel(&out->shape)) {
+  }
+}
+
+/* The input whose memory output 0 of node id takes over, as an interval; -1: none. */
+static int32_t dying_input(const struct stk_lower *lw, int32_t id, const int32_t *last) {
+  for (int32_t k = 0; k < lw->p->g->nodes[id].n_in; k++) {
+    int32_t root = may_take_over(lw, id, k, last);
+    if (root >= 0 && lw->interval_of[root] >= 0) {
       return lw->interval_of[root];
     }
   }
@@ -131,7 +157,7 @@ static void make_intervals(struct stk_lower *lw, const int32_t *last) {
     const struct stk_node *n = &g->nodes[id];
     for (int32_t k = 0; lw->live[id] && k < n->n_out; k++) {
       const struct stk_value *v = &g->values[n->out[k]];
-      if (v->alias >= 0 || grad_owner(g, n->out[k]) >= 0) {
+      if (v->alias >= 0 || lw->home[n->out[k]] >= 0) {
         continue;
       }
       int32_t over = k == 0 ? dying_input(lw, id, last) : -1;
@@ -151,7 +177,7 @@ static void place_values(struct stk_lower *lw) {
   const struct stk_graph *g = lw->p->g;
   const struct stk_program_spec *s = &lw->p->spec;
   for (int32_t v = 0; v < g->n_values; v++) {
-    int32_t root = stk_graph_storage(g, v), owner = grad_owner(g, root);
+    int32_t root = stk_graph_storage(g, v);
     const struct stk_value *r = &g->values[root];
     struct place *p = &lw->p->place[v];
     *p = (struct place){STK_BASE_ACT, -1};
@@ -172,8 +198,8 @@ static void place_values(struct stk_lower *lw) {
       *p = (struct place){STK_BASE_HOST, r->index * (int64_t)stk_dtype_bytes(g->real)};
       break;
     case STK_ROLE_ACT:
-      if (owner >= 0) {
-        *p = (struct place){STK_BASE_GRAD, s->param_offset[owner]};
+      if (lw->home[root] >= 0) {
+        *p = (struct place){STK_BASE_GRAD, s->param_offset[lw->home[root]]};
       } else if (lw->interval_of[root] >= 0) {
         p->offset = lw->intervals[lw->interval_of[root]].offset;
       }
@@ -279,11 +305,9 @@ static int32_t pseudo(struct stk_lower *lw, struct place at) {
 /* Workspaces are appended behind the planned arena, reused by every node: only one node runs at a time. */
 int32_t stk_lower_workspace(struct stk_lower *lw, size_t bytes) {
   struct stk_program_report *r = &lw->p->report;
-  int64_t at = r->act_bytes + lw->pseudo_interval[0];
-  lw->pseudo_interval[0] += ((int64_t)bytes + ALIGN - 1) / ALIGN * ALIGN;
-  if (lw->pseudo_interval[0] > lw->pseudo_interval[1]) {
-    lw->pseudo_interval[1] = lw->pseudo_interval[0];
-  }
+  int64_t at = r->act_bytes + lw->workspace;
+  lw->workspace += ((int64_t)bytes + ALIGN - 1) / ALIGN * ALIGN;
+  lw->workspace_peak = lw->workspace > lw->workspace_peak ? lw->workspace : lw->workspace_peak;
   return pseudo(lw, (struct place){STK_BASE_ACT, at});
 }
 
@@ -312,7 +336,7 @@ static void lower_all(struct stk_lower *lw) {
   for (int32_t id = 0; id < g->n_nodes && !lw->status; id++) {
     if (lw->live[id] && stk_ops[g->nodes[id].op]->lower) {
       lw->node = id;
-      lw->pseudo_interval[0] = 0;
+      lw->workspace = 0;
       stk_ops[g->nodes[id].op]->lower(lw, id);
       if (stk_ops[g->nodes[id].op]->flops) {
         lw->p->report.flops += stk_ops[g->nodes[id].op]->flops(g, &g->nodes[id]);
@@ -322,7 +346,7 @@ static void lower_all(struct stk_lower *lw) {
   lw->node = g->n_nodes;
   for (int32_t i = 0; i < g->n_params && !lw->status; i++) {
     int32_t v = g->param_grad[i];
-    if (v >= 0 && grad_owner(g, stk_graph_storage(g, v)) != i) {
+    if (v >= 0 && lw->home[stk_graph_storage(g, v)] != i) {
       copy_grad(lw, i);
     }
   }
@@ -357,7 +381,7 @@ static bool finish(struct stk_lower *lw) {
   }
   p->scratch_bytes = (p->scratch_bytes + 4095) / 4096 * 4096;
   p->scratch = sp_alloc_aligned(4096, (size_t)(p->scratch_bytes * p->n_threads) + ALIGN);
-  p->report.act_bytes += lw->pseudo_interval[1];
+  p->report.act_bytes += lw->workspace_peak;
   p->arena = sp_alloc_aligned(4096, (size_t)p->report.act_bytes + ALIGN);
   return p->scratch && p->arena;
 }
@@ -385,7 +409,9 @@ static bool sort_patches(stk_program *p) {
 static sp_status build(struct stk_lower *lw, int32_t *last) {
   stk_program *p = lw->p;
   stk_pass_live(p->g, lw->live);
+  claim_homes(lw);
   find_last_uses(lw, last);
+  spread_homes(lw, last);
   make_intervals(lw, last);
   p->report.act_bytes = stk_memory_place(lw->intervals, lw->n_intervals, &p->report.act_bound);
   if (p->report.act_bytes < 0) {
@@ -414,7 +440,7 @@ sp_status stk_program_new(struct stk_graph *g, const struct stk_program_spec *sp
   lw.interval_of = sp_alloc_array((size_t)g->n_values + 1, sizeof *lw.interval_of);
   lw.intervals = sp_alloc_array((size_t)g->n_values + 1, sizeof *lw.intervals);
   lw.pseudo = sp_alloc_array(MAX_WORKSPACES, sizeof *lw.pseudo);
-  lw.pseudo_interval = sp_alloc_array(2, sizeof *lw.pseudo_interval);
+  lw.home = sp_alloc_array((size_t)g->n_values + 1, sizeof *lw.home);
   sp_status status = SP_ENOMEM;
   if (p) {
     p->g = g;
@@ -422,7 +448,7 @@ sp_status stk_program_new(struct stk_graph *g, const struct stk_program_spec *sp
     p->n_threads = spec->n_threads;
     p->place = sp_alloc_array((size_t)g->n_values + 1, sizeof *p->place);
   }
-  if (p && p->place && last && lw.live && lw.interval_of && lw.intervals && lw.pseudo && lw.pseudo_interval) {
+  if (p && p->place && last && lw.live && lw.interval_of && lw.intervals && lw.pseudo && lw.home) {
     status = build(&lw, last);
   } else {
     status = sp_fail(err, SP_ENOMEM, "no memory to plan");
@@ -432,7 +458,7 @@ sp_status stk_program_new(struct stk_graph *g, const struct stk_program_spec *sp
   sp_free(lw.interval_of);
   sp_free(lw.intervals);
   sp_free(lw.pseudo);
-  sp_free(lw.pseudo_interval);
+  sp_free(lw.home);
   if (status) {
     stk_program_free(p);
     return status;
