@@ -18,7 +18,8 @@ struct sp_event_reader {
   struct sp_convert current; /* what the last event handed out points into */
 };
 
-/* One write that cannot raise SIGPIPE on a socket; plain files and pipes are written as they are. */
+/* One write that cannot raise SIGPIPE on a socket; plain files and pipes are written as they are.
+ * */
 static ssize_t write_some(int fd, const uint8_t *bytes, size_t n) {
   ssize_t done = send(fd, bytes, n, MSG_NOSIGNAL);
   return done < 0 && errno == ENOTSOCK ? write(fd, bytes, n) : done;

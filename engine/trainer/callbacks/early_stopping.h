@@ -1,4 +1,5 @@
-/* EarlyStopping: stop when a monitored value no longer improves (Lightning's callback of that name).
+/* EarlyStopping: stop when a monitored value no longer improves (Lightning's callback of that
+ * name).
  *
  * Pure. The options are constant for the job; the state is a POD that lives in the control page and
  * is a function of the values it saw. One check runs the tests in Lightning's order: not finite,

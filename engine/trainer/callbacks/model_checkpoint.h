@@ -118,7 +118,8 @@ void stk_model_checkpoint_commit(struct stk_model_checkpoint *s,
                                  const struct stk_ckpt_situation *now,
                                  const struct stk_ckpt_decision *decision);
 
-/* After a resume into another checkpoint directory: forgets the names, keeps best score and step. */
+/* After a resume into another checkpoint directory: forgets the names, keeps best score and step.
+ * */
 void stk_model_checkpoint_forget_names(struct stk_model_checkpoint *s);
 
 #endif

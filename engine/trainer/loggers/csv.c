@@ -39,7 +39,8 @@ static sp_status csv_reopen(struct csv *c, struct sp_err *err) {
   return SP_OK;
 }
 
-/* Whole lines of the file as text; out_data is released with sp_free, NULL when there is no file. */
+/* Whole lines of the file as text; out_data is released with sp_free, NULL when there is no file.
+ * */
 static sp_status csv_read(const struct csv *c, char **out_data, size_t *out_n,
                           struct sp_err *err) {
   *out_data = NULL;

@@ -70,7 +70,8 @@ sp_status stk_csv_column_add(struct stk_csv_columns *c, const char *name, bool *
   return SP_OK;
 }
 
-/* Reads the field at *p into b, leaving *p behind the comma after it. False when it is malformed. */
+/* Reads the field at *p into b, leaving *p behind the comma after it. False when it is malformed.
+ * */
 static bool take_field(const char **p, const char *end, struct sp_buf *b) {
   sp_buf_clear(b);
   const char *s = *p;

@@ -2,9 +2,10 @@
  *
  * Only the supervisor side calls a logger, from one thread, in step order. After each committed
  * step the loop keeps position(), a small number that the control page holds; on resume rewind()
- * drops everything logged after it, so that a line is in the files exactly once whatever was killed.
- * What position counts is the logger's own business (bytes for event files, rows for CSV). Time is
- * the caller's: a logger reads no clock. A failed call leaves the file at the last position.
+ * drops everything logged after it, so that a line is in the files exactly once whatever was
+ * killed. What position counts is the logger's own business (bytes for event files, rows for
+ * CSV). Time is the caller's: a logger reads no clock. A failed call leaves the file at the last
+ * position.
  */
 #ifndef STK_TRAINER_LOGGERS_LOGGER_H
 #define STK_TRAINER_LOGGERS_LOGGER_H

@@ -8,9 +8,9 @@
 
 #include "engine/trainer/loggers/logger.h"
 
-/* Makes save_dir/name/version_N, where N is one more than the greatest there is (two runs that start
- * at once get two), or save_dir/name/<version> when version is not NULL (which may exist). name ""
- * leaves that level out. *out_path is released with sp_free. */
+/* Makes save_dir/name/version_N, where N is one more than the greatest there is (two runs that
+ * start at once get two), or save_dir/name/<version> when version is not NULL (which may exist).
+ * name "" leaves that level out. *out_path is released with sp_free. */
 SP_NODISCARD sp_status stk_rundir_create(const char *save_dir, const char *name,
                                          const char *version, char **out_path,
                                          struct sp_err *err);

@@ -1,4 +1,4 @@
-"""Prints what TensorBoard reads from a run directory: tag, step and value of every scalar, one a line.
+"""Prints what TensorBoard reads from a run directory: one line per scalar.
 
 usage: read_events.py DIRECTORY; exit status 77 when tensorboard is not installed.
 """

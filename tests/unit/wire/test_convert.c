@@ -89,8 +89,9 @@ static void test_result_comes_back_equal(void **state) {
 
 static void test_summary_comes_back_equal(void **state) {
   (void)state;
-  const struct sp_event_summary_row rows[] = {{"encoder.0", "Linear", "[64, 784]", "[64, 64]", 50240, false},
-                                              {"encoder.1", "ReLU", "", "", 0, true}};
+  const struct sp_event_summary_row rows[] = {
+    {"encoder.0", "Linear", "[64, 784]", "[64, 64]", 50240, false},
+    {"encoder.1", "ReLU", "", "", 0, true}};
   struct sp_event e = {.kind = SP_EVENT_SUMMARY,
                        .u.summary = {.n_rows = 2, .rows = rows, .n_params = 50240}};
   struct sp_convert c = {0};

@@ -18,9 +18,10 @@ static void test_clean_well_formed_text_passes(void **state) {
 
 static void test_clean_malformed_text_fails(void **state) {
   (void)state;
-  const char *const bad[] = {"\x80",         "\xC0\xAF",         "\xC1\xBF",        "\xE0\x80\x80",
-                             "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
-                             "\xE2\x82",     "\xE2\x28\xA1",     "\xFF"};
+  const char *const bad[] = {
+    "\x80",         "\xC0\xAF",         "\xC1\xBF",         "\xE0\x80\x80",
+    "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
+    "\xE2\x82",     "\xE2\x28\xA1",     "\xFF"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_false(clean(bad[i]));
   }
