@@ -25,6 +25,6 @@ SP_NODISCARD sp_status sw_inflate_open(const struct sw_inflate *in, const char *
                                        struct sp_err *err);
 
 /* sw_inflate_open as the engine's opener; ctx is a struct sw_inflate that outlives the opener. */
-struct stk_data_opener sw_inflate_opener(const struct sw_inflate *in);
+struct stk_data_opener sw_inflate_opener(struct sw_inflate *in);
 
 #endif

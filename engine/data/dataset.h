@@ -14,6 +14,7 @@
 
 #include <stoker/data.h>
 
+#include "proto/base/options.h"
 #include "proto/base/status.h"
 
 #include <stdbool.h>
@@ -27,27 +28,34 @@ struct stk_data_opener {
   void *ctx;
 };
 
-/* data.synthetic: what the built-in generator makes. Values are a function of (seed, id) alone. */
+/* What the built-in generator makes. Values are a function of (seed, id) alone. */
+enum stk_synthetic_what {
+  STK_SYNTHETIC_IMAGES,    /* x real in [0, 1) of shape dims, one template per class plus noise */
+  STK_SYNTHETIC_TOKENS,    /* text of `block` tokens that a model can learn to predict */
+  STK_SYNTHETIC_REGRESSION /* x real in [-1, 1) of shape dims, y a linear map of it plus noise */
+};
+
 struct stk_synthetic_spec {
-  const char *what; /* "images", "tokens" or "regression" */
+  enum stk_synthetic_what what;
+  int64_t first; /* id of the first sample: keeps validation apart from training */
   int64_t n_samples;
   int32_t rank; /* images and regression: shape of x */
   int64_t dims[STK_SAMPLE_MAX_RANK];
-  int64_t n_classes; /* images: labels; tokens: the vocabulary; regression: outputs */
+  int64_t n_classes; /* images: labels (0: none); tokens: the vocabulary; regression: outputs */
   uint64_t seed;
 };
 
-/* The data section of a job. Strings are borrowed for the duration of stk_dataset_open. */
+/* Where samples come from. Strings are borrowed for the duration of stk_dataset_open. */
 struct stk_data_spec {
-  const char *kind; /* "idx", "raw", "npy", "synthetic"; ignored where reader is set */
-  const char *path;
-  enum stk_data_role role; /* which file of a directory to take */
-  int64_t block;           /* raw: tokens in a sample (T) */
-  int64_t stride;          /* raw: tokens from one sample to the next; 0 means T */
-  stk_dtype token;         /* raw: STK_U8, STK_U16 or STK_U32 */
+  sp_data_kind kind;  /* SP_DATA_AUTO looks at the files */
+  const char *path;   /* a file, or a directory in which the role chooses */
+  const char *labels; /* idx, npy: the file of y; NULL: found by name beside path, or none */
+  enum stk_data_role role;
+  int64_t block;  /* text: tokens in a sample (T) */
+  int64_t stride; /* text: tokens from one sample to the next; 0 means T */
   struct stk_synthetic_spec synthetic;
   const struct stk_data_opener *opener; /* NULL: plain files */
-  const stk_reader_ops *reader;         /* a module's own, or NULL */
+  const stk_reader_ops *reader;         /* a module's own: used whatever kind says */
   const stk_reader_args *reader_args;
 };
 
@@ -59,6 +67,11 @@ struct stk_dataset;
 SP_NODISCARD sp_status stk_dataset_open(const struct stk_data_spec *spec, struct stk_dataset **out,
                                         struct sp_err *err);
 void stk_dataset_close(struct stk_dataset *ds); /* accepts NULL */
+
+/* True where spec.path is a directory with a file of its own for spec.role (val, test or predict):
+ * one that training on the same directory does not use. Tells whether data.val_path may be left
+ * out. */
+bool stk_data_holds_role(const struct stk_data_spec *spec);
 
 /* Borrowed until close. n_samples >= 1. */
 const stk_reader_info *stk_dataset_info(const struct stk_dataset *ds);
@@ -89,9 +102,10 @@ SP_NODISCARD sp_status stk_dataset_split(const struct stk_dataset *ds, double fr
                                          struct stk_data_range *out_train,
                                          struct stk_data_range *out_val, struct sp_err *err);
 
-/* Fills x and y (NULL where not wanted or not there) with the samples of request in the type
- * that the model sees: reals as float or, with real64, double; ids as int32_t. Runs in a fixed
- * floating-point environment. The buffers hold request->n samples. Every id must be in range. */
+/* Fills x and y (y is NULL where the data has none, else both are needed) with the samples of
+ * request in the type that the model sees: reals as float or, with real64, double; ids as
+ * int32_t. Runs in a fixed floating-point environment. The buffers hold request->n samples.
+ * SP_ERANGE for an id or a value out of range; SP_EMODULE where a module's reader fails. */
 SP_NODISCARD sp_status stk_dataset_read(struct stk_dataset *ds, const stk_reader_request *request,
                                         bool real64, void *x, void *y, struct sp_err *err);
 

@@ -2,7 +2,7 @@
  *
  * Pure functions: nothing is stored but the description, so a position is the integers (epoch,
  * lane, batch) and resuming is a calculation. The order of an epoch is the keyed permutation of
- * (seed, epoch) over n samples (engine/num/philox.h), or 0, 1, 2, ... without shuffle. Lane l of V
+ * (seed, epoch) over n samples (engine/num/permute.h), or 0, 1, 2, ... without shuffle. Lane l of V
  * takes positions l, l + V, l + 2V, ...
  *
  * Training pads as PyTorch's DistributedSampler does: positions run on to the next multiple of V,

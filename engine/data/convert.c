@@ -1,0 +1,80 @@
+/* Conversion loops. They work in blocks that are copied to the stack first: that allows a source
+ * inside its destination, and lets the compiler vectorise without alias checks.
+ */
+#include "engine/data/convert.h"
+
+#include <string.h>
+
+enum { BLOCK = 512 };
+
+size_t stk_target_bytes(enum stk_target t) {
+  return t == STK_TARGET_F64 ? 8 : 4;
+}
+
+#define BLOCK_LOOP(name, from, to, value)                                                          \
+  static void name(const void *src, void *dst, int64_t n) {                                        \
+    from in[BLOCK];                                                                                \
+    to out[BLOCK];                                                                                 \
+    for (int64_t at = 0; at < n; at += BLOCK) {                                                    \
+      size_t m = n - at < BLOCK ? (size_t)(n - at) : BLOCK;                                        \
+      memcpy(in, (const uint8_t *)src + (size_t)at * sizeof(from), m * sizeof(from));              \
+      for (size_t i = 0; i < m; i++) {                                                             \
+        out[i] = value;                                                                            \
+      }                                                                                            \
+      memcpy((uint8_t *)dst + (size_t)at * sizeof(to), out, m * sizeof(to));                       \
+    }                                                                                              \
+  }
+
+BLOCK_LOOP(u8_to_f32, uint8_t, float, (float)in[i] / 255.0f)
+BLOCK_LOOP(u8_to_f64, uint8_t, double, (double)in[i] / 255.0)
+BLOCK_LOOP(f32_to_f64, float, double, (double)in[i])
+BLOCK_LOOP(f64_to_f32, double, float, (float)in[i])
+BLOCK_LOOP(u8_to_i32, uint8_t, int32_t, in[i])
+BLOCK_LOOP(u16_to_i32, uint16_t, int32_t, in[i])
+
+static int64_t u32_to_i32(const void *src, void *dst, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    uint32_t v;
+    memcpy(&v, (const uint8_t *)src + (size_t)i * 4, 4);
+    if (v > INT32_MAX) {
+      return i;
+    }
+    memcpy((uint8_t *)dst + (size_t)i * 4, &v, 4);
+  }
+  return -1;
+}
+
+static void copy(const void *src, void *dst, int64_t n, size_t bytes) {
+  if (src != dst) {
+    memmove(dst, src, (size_t)n * bytes);
+  }
+}
+
+int64_t stk_convert(stk_dtype from, const void *src, enum stk_target to, void *dst, int64_t n) {
+  bool wide = to == STK_TARGET_F64;
+  switch (from) {
+    case STK_F32:
+      wide ? f32_to_f64(src, dst, n) : copy(src, dst, n, 4);
+      return -1;
+    case STK_F64:
+      wide ? copy(src, dst, n, 8) : f64_to_f32(src, dst, n);
+      return -1;
+    case STK_U8:
+      if (to == STK_TARGET_I32) {
+        u8_to_i32(src, dst, n);
+      } else {
+        wide ? u8_to_f64(src, dst, n) : u8_to_f32(src, dst, n);
+      }
+      return -1;
+    case STK_U16:
+      u16_to_i32(src, dst, n);
+      return -1;
+    case STK_U32:
+      return u32_to_i32(src, dst, n);
+    case STK_I32:
+      copy(src, dst, n, 4);
+      return -1;
+    default:
+      return 0;
+  }
+}
