@@ -14,7 +14,13 @@
 
 #include "proto/base/strutil.h"
 
-enum { QUOTE_BYTES = 96, MAX_CANDIDATES = 128, MAX_CHOICES = 16, WORD_BYTES = 64 };
+enum {
+  QUOTE_BYTES = 96,
+  MAX_CANDIDATES = 128,
+  MAX_CHOICES = 16,
+  WORD_BYTES = 64,
+  TYPE_BYTES = 256
+};
 
 struct word {
   const char *text;
@@ -115,10 +121,22 @@ static bool parse_bool(const char *text, bool *out) {
   return false;
 }
 
+/* "a|b|c" for people: "a, b, c". */
+static const char *list_choices(const char *choices, char *buf, size_t buf_bytes) {
+  struct word w;
+  size_t used = 0;
+  buf[0] = '\0';
+  for (const char *list = choices; used < buf_bytes && next_word(&list, &w);) {
+    int n = snprintf(buf + used, buf_bytes - used, "%s%.*s", used ? ", " : "", (int)w.n, w.text);
+    used += (size_t)n;
+  }
+  return buf;
+}
+
 static sp_status bad_value(const struct sp_opt *opt, const char *text, sp_status status,
                            struct sp_err *err) {
   char q[QUOTE_BYTES];
-  char type[256];
+  char type[TYPE_BYTES];
   sp_opt_type_text(opt, type, sizeof type);
   if (status == SP_ERANGE) {
     return sp_fail(err, SP_ERANGE, "%s does not fit; expected %s", quote(text, q), type);
@@ -439,11 +457,27 @@ static sp_status set_scalar(const struct sp_opt *opt, void *f, const char *text,
   }
 }
 
+/* Whether a value is one that a REFUSED row lets pass, in any spelling of true, false and null. */
+static bool is_harmless(const struct sp_opt *opt, const struct sp_opt_text *text) {
+  struct word w;
+  const char *item = text->n == 1 ? text->items[0] : "";
+  for (const char *list = opt->choices; text->n == 1 && next_word(&list, &w);) {
+    bool value;
+    if (word_is(&w, item) || (word_is(&w, "null") && is_none_word(item)) ||
+        (parse_bool(item, &value) && word_is(&w, value ? "true" : "false"))) {
+      return true;
+    }
+  }
+  return false;
+}
+
 static sp_status refuse(const struct sp_opt *opt, struct sp_err *err) {
   if (!opt->choices) {
     return sp_fail(err, SP_EUNSUPPORTED, "refused: %s", opt->help);
   }
-  return sp_fail(err, SP_EUNSUPPORTED, "only %s is supported: %s", opt->choices, opt->help);
+  char words[TYPE_BYTES];
+  list_choices(opt->choices, words, sizeof words);
+  return sp_fail(err, SP_EUNSUPPORTED, "only %s can be given: %s", words, opt->help);
 }
 
 sp_status sp_opt_set(const struct sp_opt *opt, void *self, const struct sp_opt_text *text,
@@ -455,13 +489,12 @@ sp_status sp_opt_set(const struct sp_opt *opt, void *self, const struct sp_opt_t
     }
   }
   if (opt->flags & SP_OPT_REFUSED) {
-    bool harmless = text->n == 1 && find_choice(opt, text->items[0]) >= 0;
-    return harmless ? SP_OK : refuse(opt, err);
+    return is_harmless(opt, text) ? SP_OK : refuse(opt, err);
   }
   void *f = field(opt, self);
   if (!sp_opt_is_list(opt)) {
     if (text->is_list || text->n > 1) {
-      char type[256];
+      char type[TYPE_BYTES];
       sp_opt_type_text(opt, type, sizeof type);
       return sp_fail(err, SP_EINVAL, "expected %s, got a list", type);
     }
@@ -671,7 +704,9 @@ void sp_opt_type_text(const struct sp_opt *opt, char *buf, size_t buf_bytes) {
       [SP_OPT_INTS] = "a list of integers",
       [SP_OPT_FLOATS] = "a list of numbers",
   };
-  const char *type = opt->type == SP_OPT_ENUM ? opt->choices : names[opt->type];
-  snprintf(buf, buf_bytes, "%s%s%s%s", type, opt->flags & SP_OPT_BOOLISH ? ", true, false" : "",
+  char words[TYPE_BYTES / 2];
+  snprintf(buf, buf_bytes, "%s%s%s%s%s", opt->choices ? "one of " : "",
+           opt->choices ? list_choices(opt->choices, words, sizeof words) : names[opt->type],
+           opt->flags & SP_OPT_BOOLISH ? ", true, false" : "",
            opt->flags & SP_OPT_AUTO ? ", auto" : "", opt->flags & SP_OPT_NONE ? " or none" : "");
 }

@@ -42,9 +42,9 @@ static const struct sp_opt checkpoint_rows[] = {
     IN(checkpoint, BOOL, enable_version_counter, .def = "true",
        .help = "A name that is taken gets -v1, -v2, ... instead of being replaced."),
     IN(checkpoint, BOOL, verbose, .def = "false", .help = "Say when a checkpoint is written."),
-    REFUSE(save_weights_only, .choices = "false|False|null",
+    REFUSE(save_weights_only, .choices = "false|null",
            .help = "a checkpoint always holds all state; its weights are files of their own"),
-    REFUSE(save_on_exception, .choices = "false|False|null",
+    REFUSE(save_on_exception, .choices = "false|null",
            .help = "not built yet; an interrupted run writes a checkpoint in any case"),
 };
 
@@ -70,7 +70,7 @@ static const struct sp_opt early_stopping_rows[] = {
        .help = "Check at the end of the training epoch (true) or after validation (false). none: "
                "after validation where it runs at other times than once per epoch."),
     IN(early_stopping, BOOL, verbose, .def = "false", .help = "Say when the metric improves."),
-    REFUSE(log_rank_zero_only, .choices = "false|False|true|True|null",
+    REFUSE(log_rank_zero_only, .choices = "false|true|null",
            .help = "messages are written once in any case"),
 };
 
@@ -136,8 +136,8 @@ static const struct sp_opt logger_common_rows[] = {
 };
 
 static const struct sp_opt tensorboard_rows[] = {
-    REFUSE(log_graph, .choices = "false|False|null", .help = "graphs are not logged yet"),
-    REFUSE(default_hp_metric, .choices = "false|False|true|True|null",
+    REFUSE(log_graph, .choices = "false|null", .help = "graphs are not logged yet"),
+    REFUSE(default_hp_metric, .choices = "false|true|null",
            .help = "there is no placeholder metric"),
 };
 

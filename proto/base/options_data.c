@@ -51,7 +51,7 @@ static const struct sp_opt data_rows[] = {
         .help = "kind synthetic: another seed makes other samples."),
     REFUSE(num_workers, .choices = "0|null", .lightning = "DataLoader.num_workers",
            .help = "one batch is always read ahead; there is nothing to set"),
-    REFUSE(pin_memory, .choices = "false|False|null", .lightning = "DataLoader.pin_memory",
+    REFUSE(pin_memory, .choices = "false|null", .lightning = "DataLoader.pin_memory",
            .help = "it concerns GPUs, which are not built yet"),
 };
 

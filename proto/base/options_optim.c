@@ -24,9 +24,9 @@ static const struct sp_refusal betas_refusals[] = {
   ROW(FLOAT, eps, .def = "1e-8", .flags = SP_OPT_POSITIVE, .min = 0, .max = 1,                     \
       .help = "Added to the root of the second moment.")
 #define AMSGRAD                                                                                    \
-  REFUSE(amsgrad, .choices = "false|False|null", .help = "the AMSGrad variant is not built yet")
+  REFUSE(amsgrad, .choices = "false|null", .help = "the AMSGrad variant is not built yet")
 #define MAXIMIZE                                                                                   \
-  REFUSE(maximize, .choices = "false|False|null", .help = "log the loss with its sign turned")
+  REFUSE(maximize, .choices = "false|null", .help = "log the loss with its sign turned")
 
 static const struct sp_opt sgd_rows[] = {
     LR("1e-3"),

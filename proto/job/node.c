@@ -211,6 +211,13 @@ sp_status sp_node_normalise(struct sp_node *root, struct sp_err *err) {
   return SP_OK;
 }
 
+/* "max_epochs: too small" said of --max_epochs need not name it twice. */
+static const char *without_name(const char *text, const char *option) {
+  size_t n = strlen(option);
+  bool is_named = n > 2 && strncmp(text, option + 2, n - 2) == 0 && text[n - 2] == ':';
+  return is_named ? text + n - 1 + strspn(text + n - 1, " ") : text;
+}
+
 sp_status sp_fail_at(struct sp_err *err, sp_status status, const struct sp_where *where,
                      const char *fmt, ...) {
   char text[SP_ERR_TEXT];
@@ -222,7 +229,7 @@ sp_status sp_fail_at(struct sp_err *err, sp_status status, const struct sp_where
     return sp_fail(err, status, "%s", text);
   }
   if (where->line == 0) {
-    return sp_fail(err, status, "%s: %s", where->source, text);
+    return sp_fail(err, status, "%s: %s", where->source, without_name(text, where->source));
   }
   return sp_fail(err, status, "%s:%u:%u: %s", where->source, where->line, where->col, text);
 }

@@ -142,6 +142,7 @@ void sp_job_print(const struct sp_job *job, struct sp_buf *out) {
     print_rows(sp_predict_table.opts, sp_predict_table.n_opts, &job->predict, 2, out);
   } else if (job->predict.output) {
     sp_buf_puts(out, "predict:\n");
-    print_row(sp_opt_find(sp_predict_table.opts, sp_predict_table.n_opts, key), &job->predict, 2, out);
+    print_row(sp_opt_find(sp_predict_table.opts, sp_predict_table.n_opts, key), &job->predict, 2,
+              out);
   }
 }
