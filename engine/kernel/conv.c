@@ -61,6 +61,28 @@ struct pass {
   real *totals;       /* rows x BLOCK_TILES * 16 */
 };
 
+/* STATEMENT for each constant I below COUNT, itself constant after inlining: a register tile is an
+ * array, and stays in registers only if no loop indexes it. */
+#define EACH_CASE(INDEX, COUNT, ...)                                                               \
+  if ((INDEX) < (COUNT)) {                                                                         \
+    enum { I = (INDEX) };                                                                          \
+    __VA_ARGS__;                                                                                   \
+  }
+#define EACH_FOUR(FIRST, COUNT, ...)                                                               \
+  EACH_CASE((FIRST), COUNT, __VA_ARGS__)                                                           \
+  EACH_CASE((FIRST) + 1, COUNT, __VA_ARGS__)                                                       \
+  EACH_CASE((FIRST) + 2, COUNT, __VA_ARGS__)                                                       \
+  EACH_CASE((FIRST) + 3, COUNT, __VA_ARGS__)
+#define EACH_EIGHT(COUNT, ...)                                                                     \
+  EACH_FOUR(0, COUNT, __VA_ARGS__)                                                                 \
+  EACH_FOUR(4, COUNT, __VA_ARGS__)
+#define EACH(COUNT, ...)                                                                           \
+  EACH_EIGHT(COUNT, __VA_ARGS__)                                                                   \
+  EACH_FOUR(8, COUNT, __VA_ARGS__)                                                                 \
+  EACH_FOUR(12, COUNT, __VA_ARGS__)                                                                \
+  EACH_FOUR(16, COUNT, __VA_ARGS__)                                                                \
+  EACH_FOUR(20, COUNT, __VA_ARGS__)
+
 static int64_t min64(int64_t a, int64_t b) {
   return a < b ? a : b;
 }
@@ -134,29 +156,23 @@ static int64_t grid_fill(const struct grid *g, int64_t n_taps, struct tile *tile
 
 /* ---- the register tile */
 
+V_INLINE void chain_row(vreal *acc, int vecs, real w, const vreal *x) {
+  const vreal wv = v_set1(w);
+  EACH_FOUR(0, vecs, acc[I] = v_fma(wv, x[I], acc[I]));
+}
+
 /* acc[r * vecs + v] = the chain of output channel r and tile v over n taps. */
 V_INLINE void chain(vreal *acc, int rows, int vecs, const real *x, const struct tile *tiles,
                     const real *w, int64_t w_row, const struct tap *taps, int64_t n) {
-  for (int i = 0; i < rows * vecs; i++) {
-    acc[i] = v_zero();
-  }
-  const real *at[4];
-  for (int v = 0; v < vecs; v++) {
-    at[v] = x + tiles[v].q;
-  }
+  const real *at[4] = {0};
+  EACH(rows * vecs, acc[I] = v_zero());
+  EACH_FOUR(0, vecs, at[I] = x + tiles[I].q);
   for (int64_t k = 0; k < n; k++) {
     const int64_t dx = taps[k].x;
     const real *wk = w + taps[k].w;
     vreal xv[4];
-    for (int v = 0; v < vecs; v++) {
-      xv[v] = v_load(at[v] + dx);
-    }
-    for (int r = 0; r < rows; r++) {
-      const vreal wv = v_set1(wk[r * w_row]);
-      for (int v = 0; v < vecs; v++) {
-        acc[r * vecs + v] = v_fma(wv, xv[v], acc[r * vecs + v]);
-      }
-    }
+    EACH_FOUR(0, vecs, xv[I] = v_load(at[I] + dx));
+    EACH_EIGHT(rows, chain_row(acc + I * vecs, vecs, wk[I * w_row], xv));
   }
 }
 
@@ -170,44 +186,65 @@ static void scatter(real *y, const int32_t *map, vreal x) {
   }
 }
 
-V_INLINE void finish(const struct pass *p, int64_t row, int64_t t, vreal x) {
-  const struct tile *tile = p->tiles + t;
+/* Bias, RELU and stores of complete sums: whole vectors, straight from the register tile. */
+V_INLINE void finish_whole(const struct pass *p, int rows, int64_t row, int64_t out, vreal *acc,
+                           int step) {
+  real *y = p->y + row * p->y_row + out;
   if (p->bias) {
-    x = v_add(x, v_set1(p->bias[row]));
+    const real *bias = p->bias + row;
+    EACH_EIGHT(rows, acc[I * step] = v_add(acc[I * step], v_set1(bias[I])));
   }
   if (p->relu) {
-    x = v_max(v_zero(), x);
+    EACH_EIGHT(rows, acc[I * step] = v_max(v_zero(), acc[I * step]));
   }
-  real *y = p->y + row * p->y_row;
-  if (tile->n == V_LANES) {
-    v_store(y + tile->out, x);
-  } else if (tile->n != SCATTER) {
-    v_store_n(y + tile->out, x, tile->n);
-  } else {
-    scatter(y, p->map + t * V_LANES, x);
+  EACH_EIGHT(rows, v_store(y + I * p->y_row, acc[I * step]));
+}
+
+/* The same for tiles that are stored in part, from the sums in p->totals. */
+static __attribute__((noinline)) void finish_parts(const struct pass *p, int rows, int64_t row,
+                                                   int64_t t, int vecs, const real *totals) {
+  for (int v = 0; v < vecs; v++) {
+    const struct tile *tile = p->tiles + t + v;
+    for (int r = 0; r < rows; r++) {
+      real *y = p->y + (row + r) * p->y_row;
+      vreal x = v_load(totals + (r * BLOCK_TILES + v) * V_LANES);
+      if (p->bias) {
+        x = v_add(x, v_set1(p->bias[row + r]));
+      }
+      if (p->relu) {
+        x = v_max(v_zero(), x);
+      }
+      if (tile->n == SCATTER) {
+        scatter(y, p->map + (t + v) * V_LANES, x);
+      } else {
+        v_store_n(y + tile->out, x, tile->n);
+      }
+    }
   }
 }
 
-/* One chunk (taps k0 .. k1-1) of `rows` output channels from `row` and `vecs` tiles from t. */
+/* One chunk (taps k0 .. k1-1) of `rows` output channels from `row` and `vecs` tiles from t. A tile
+ * that is stored whole has only such tiles before it. */
 V_INLINE void tile_chunk(const struct pass *p, int rows, int vecs, int64_t row, int64_t t,
                          int64_t slot, int64_t k0, int64_t k1) {
   vreal acc[ROWS * 4];
   chain(acc, rows, vecs, p->x, p->tiles + t, p->w + row * p->w_row, p->w_row, p->taps + k0,
         k1 - k0);
-  for (int r = 0; r < rows; r++) {
-    for (int v = 0; v < vecs; v++) {
-      vreal sum = acc[r * vecs + v];
-      real *total = p->totals + ((row + r) * BLOCK_TILES + slot + v) * V_LANES;
-      if (k0 > 0) {
-        sum = v_add(v_load(total), sum);
-      }
-      if (k1 < p->n_taps) {
-        v_store(total, sum);
-      } else {
-        finish(p, row + r, t + v, sum);
-      }
-    }
+  real *totals = p->totals + (row * BLOCK_TILES + slot) * V_LANES;
+#define TOTAL (totals + (I / vecs * BLOCK_TILES + I % vecs) * V_LANES)
+  if (k0 > 0) {
+    EACH(rows * vecs, acc[I] = v_add(v_load(TOTAL), acc[I]));
   }
+  const bool last = k1 == p->n_taps;
+  if (last && p->tiles[t + vecs - 1].n == V_LANES) {
+    EACH_FOUR(0, vecs, finish_whole(p, rows, row, p->tiles[t + I].out, acc + I, vecs));
+    return;
+  }
+  EACH(rows * vecs, v_store(TOTAL, acc[I]));
+  if (last) {
+    finish_parts(p, rows, row, t, vecs, totals);
+  }
+#undef TOTAL
 }
 
 V_INLINE void block_chunk(const struct pass *p, int rows, int vecs, int64_t row, int64_t t0,
@@ -226,7 +263,7 @@ V_INLINE void block_chunk(const struct pass *p, int rows, int vecs, int64_t row,
 #if defined(STK_ISA_AVX512)
 enum { VECS1 = 4, VECS2 = 4, VECS3 = 4, VECS4 = 4, VECS_MORE = 3 };
 #else
-enum { VECS1 = 4, VECS2 = 3, VECS3 = 2, VECS4 = 1, VECS_MORE = 1 };
+enum { VECS1 = 4, VECS2 = 2, VECS3 = 2, VECS4 = 1, VECS_MORE = 1 };
 #endif
 
 static void rows_chunk(const struct pass *p, int64_t rows, int64_t row, int64_t t0, int64_t t1,
