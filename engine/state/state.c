@@ -1,0 +1,197 @@
+/* Layout, initial values, commit and hash of the state. See state.h for the invariants. */
+#include "engine/state/state.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "engine/nn/module.h"
+#include "engine/num/init.h"
+#include "proto/base/mem.h"
+#include "proto/base/sha256.h"
+
+enum { ALIGN = 64, PAGE = 4096 };
+
+static int64_t up(int64_t n, int64_t to) {
+  return (n + to - 1) / to * to;
+}
+
+static sp_status lay_out(const struct stk_module *m, struct stk_layout *l, struct sp_err *err) {
+  l->param_offset = sp_alloc_array((size_t)m->n_params + 1, sizeof *l->param_offset);
+  l->running_offset = sp_alloc_array((size_t)m->n_running + 1, sizeof *l->running_offset);
+  if (!l->param_offset || !l->running_offset) {
+    return sp_fail(err, SP_ENOMEM, "no memory for the state's layout");
+  }
+  for (int32_t i = 0; i < m->n_params; i++) {
+    l->param_offset[i] = l->section_bytes;
+    l->section_bytes += up(stk_shape_numel(&m->params[i]->shape) * l->real_bytes, ALIGN);
+  }
+  for (int32_t i = 0; i < m->n_running; i++) {
+    l->running_offset[i] = l->running_bytes;
+    l->running_bytes += up(stk_shape_numel(&m->running[i].shape) * l->real_bytes, ALIGN);
+  }
+  return SP_OK;
+}
+
+static void control_init(struct stk_state *s, const struct stk_module *m, int32_t n_lanes) {
+  struct stk_control *c = s->now;
+  *c = (struct stk_control){.version = STK_CONTROL_VERSION, .bytes = (uint32_t)s->control_bytes, .n_lanes = n_lanes};
+  c->acc_offset = (uint32_t)up(sizeof *c, ALIGN);
+  c->n_acc = STK_GRAPH_MAX_LOGS;
+  c->module_offset = c->acc_offset + (uint32_t)up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN);
+  c->module_bytes = (uint32_t)m->def->state_size;
+}
+
+static sp_status get_memory(struct stk_state *s, const struct stk_memory *mem, struct sp_err *err) {
+  static const char *const names[3][2] = {{"slot-a", "slot-b"}, {"running-a", "running-b"}, {"control-a", "control-b"}};
+  int64_t bytes[3] = {s->layout.section_bytes * s->layout.n_sections, s->layout.running_bytes + ALIGN,
+                      (int64_t)s->control_bytes};
+  for (int32_t k = 0; k < 6; k++) {
+    void *p = NULL;
+    sp_status st = mem->get(mem->ctx, names[k / 2][k % 2], (size_t)up(bytes[k / 2], PAGE), &p, err);
+    if (st) {
+      return st;
+    }
+    if (k < 2) {
+      s->slot[k] = p;
+    } else if (k < 4) {
+      s->running[k - 2] = p;
+    } else {
+      s->control[k - 4] = p;
+    }
+  }
+  return SP_OK;
+}
+
+sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t n_sections, int32_t n_lanes,
+                        const struct stk_memory *memory, struct stk_state **out_s, struct sp_err *err) {
+  struct stk_state *s = sp_alloc(sizeof *s);
+  if (!s) {
+    return sp_fail(err, SP_ENOMEM, "no memory for the state");
+  }
+  s->layout.real_bytes = real_bytes;
+  s->layout.n_sections = n_sections;
+  s->control_bytes = (size_t)(up(sizeof(struct stk_control), ALIGN) +
+                              up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN) +
+                              up((int64_t)m->def->state_size, ALIGN));
+  s->now = sp_alloc(s->control_bytes);
+  sp_status st = s->now ? lay_out(m, &s->layout, err) : sp_fail(err, SP_ENOMEM, "no memory for the control page");
+  if (!st) {
+    st = get_memory(s, memory, err);
+  }
+  if (st) {
+    stk_state_free(s);
+    return st;
+  }
+  control_init(s, m, n_lanes);
+  *out_s = s;
+  return SP_OK;
+}
+
+void stk_state_free(struct stk_state *s) {
+  if (!s) {
+    return;
+  }
+  sp_free(s->layout.param_offset);
+  sp_free(s->layout.running_offset);
+  sp_free(s->now);
+  sp_free(s);
+}
+
+void stk_state_commit(struct stk_state *s) {
+  uint64_t a = s->control[0]->seq, b = s->control[1]->seq;
+  struct stk_control *page = s->control[a > b ? 1 : 0];
+  uint64_t seq = (a > b ? a : b) + 1;
+  atomic_store_explicit((_Atomic uint64_t *)&page->seq, 0, memory_order_relaxed);
+  atomic_thread_fence(memory_order_release);
+  memcpy((uint8_t *)page + sizeof page->seq, (uint8_t *)s->now + sizeof page->seq, s->control_bytes - sizeof page->seq);
+  s->now->seq = seq;
+  atomic_store_explicit((_Atomic uint64_t *)&page->seq, seq, memory_order_release);
+}
+
+static struct stk_fill fill_of(const struct stk_param *p) {
+  int64_t in = (int64_t)p->init.a, out = 1;
+  switch (p->init.kind) {
+  case STK_INIT_ZEROS:
+    break;
+  case STK_INIT_ONES:
+    return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = 1.0};
+  case STK_INIT_CONSTANT:
+    return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = p->init.a};
+  case STK_INIT_UNIFORM:
+    return (struct stk_fill){.kind = STK_FILL_UNIFORM, .a = p->init.a, .b = p->init.b};
+  case STK_INIT_NORMAL:
+    return (struct stk_fill){.kind = STK_FILL_NORMAL, .a = p->init.a, .b = p->init.b};
+  case STK_INIT_FAN_IN_UNIFORM:
+    if (in < 1 && !stk_fill_fans(p->shape.rank, p->shape.dim, &in, &out)) {
+      in = stk_shape_numel(&p->shape);
+    }
+    return stk_fill_fan_in_uniform(in);
+  case STK_INIT_XAVIER_UNIFORM:
+    if (!stk_fill_fans(p->shape.rank, p->shape.dim, &in, &out)) {
+      in = out = stk_shape_numel(&p->shape);
+    }
+    return stk_fill_xavier_uniform(1.0, in, out);
+  }
+  return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = 0.0};
+}
+
+static void fill(const struct stk_state *s, const struct stk_fill *f, uint64_t seed, const char *name, int64_t n,
+                 uint8_t *at) {
+  if (s->layout.real_bytes == 8) {
+    stk_fill_f64(f, seed, name, 0, (uint64_t)n, (double *)(void *)at);
+  } else {
+    stk_fill_f32(f, seed, name, 0, (uint64_t)n, (float *)(void *)at);
+  }
+}
+
+void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed) {
+  for (int32_t i = 0; i < m->n_params; i++) {
+    struct stk_fill f = fill_of(m->params[i]);
+    fill(s, &f, seed, m->params[i]->name, stk_shape_numel(&m->params[i]->shape), s->slot[0] + s->layout.param_offset[i]);
+  }
+  memcpy(s->slot[1], s->slot[0], (size_t)s->layout.section_bytes);
+  for (int32_t i = 0; i < m->n_running; i++) {
+    struct stk_fill f = {.kind = STK_FILL_CONSTANT, .a = m->running[i].initial};
+    fill(s, &f, 0, m->running[i].name, stk_shape_numel(&m->running[i].shape), s->running[0] + s->layout.running_offset[i]);
+  }
+  memcpy(s->running[1], s->running[0], (size_t)s->layout.running_bytes);
+}
+
+static void hash_reals(struct sp_sha256 *h, const uint8_t *p, int64_t bytes, int32_t real_bytes) {
+  uint8_t block[4096];
+  for (int64_t at = 0; at < bytes; at += (int64_t)sizeof block) {
+    size_t n = (size_t)(bytes - at < (int64_t)sizeof block ? bytes - at : (int64_t)sizeof block);
+    memcpy(block, p + at, n);
+    for (size_t i = 0; i + (size_t)real_bytes <= n; i += (size_t)real_bytes) {
+      if (real_bytes == 4) {
+        uint32_t u;
+        memcpy(&u, block + i, 4);
+        u = (u & 0x7fffffffu) > 0x7f800000u ? 0x7fc00000u : u;
+        memcpy(block + i, &u, 4);
+      } else {
+        uint64_t u;
+        memcpy(&u, block + i, 8);
+        u = (u & 0x7fffffffffffffffu) > 0x7ff0000000000000u ? 0x7ff8000000000000u : u;
+        memcpy(block + i, &u, 8);
+      }
+    }
+    sp_sha256_update(h, block, n);
+  }
+}
+
+void stk_state_hash(const struct stk_state *s, uint8_t out[32]) {
+  struct sp_sha256 h;
+  const struct stk_layout *l = &s->layout;
+  sp_sha256_init(&h);
+  hash_reals(&h, s->slot[s->now->slot], l->section_bytes * l->n_sections, l->real_bytes);
+  hash_reals(&h, s->running[s->now->running], l->running_bytes, l->real_bytes);
+  const struct stk_control *c = s->now;
+  int64_t counters[] = {c->phase, c->should_stop, c->epoch_over, c->epoch, c->batch, c->global_step, c->total_batches,
+                        c->val_runs};
+  sp_sha256_update(&h, counters, sizeof counters);
+  sp_sha256_update(&h, c->scalars, sizeof c->scalars);
+  sp_sha256_update(&h, c->schedules, sizeof c->schedules);
+  sp_sha256_update(&h, c->early, sizeof c->early);
+  sp_sha256_update(&h, (const uint8_t *)c + c->acc_offset, s->control_bytes - c->acc_offset);
+  sp_sha256_final(&h, out);
+}

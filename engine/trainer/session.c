@@ -1,0 +1,478 @@
+/* Sessions: programs per shape, the optimizer step over lanes, evaluation batches. */
+#include "engine/trainer/session.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "engine/exec/fpenv.h"
+#include "engine/ops/ops.h"
+#include "proto/base/mem.h"
+
+enum { MAX_PROGRAMS = 64, MAX_LEVELS = 24, STREAM_BYTES = 8 << 20 };
+
+struct cached {
+  stk_stage stage;
+  int64_t batch;
+  struct stk_graph *graph;
+  stk_program *program;
+};
+
+struct stk_session {
+  struct stk_session_config c;
+  struct stk_state *state;
+  struct cached programs[MAX_PROGRAMS];
+  int32_t n_programs;
+  uint8_t *grad[MAX_LEVELS]; /* the binary counter of partial lane sums, then the micro-batch buffer */
+  int32_t n_grad;
+  uint8_t *micro;       /* gradients of micro-batches after the first; NULL when accumulate is 1 */
+  uint8_t *running_out; /* where lanes other than 0 leave their running statistics */
+  uint8_t *host;        /* host scalars as reals */
+  double *sumsq;
+  int64_t n_chunks;
+  struct stk_rng_ctx rng;
+  struct stk_optimizer *optimizer;
+  struct stk_acc *step_acc; /* [n_lanes][STK_GRAPH_MAX_LOGS] */
+  uint8_t *scratch;         /* for kernels outside programs */
+  size_t scratch_bytes;
+  uint8_t *frozen;
+};
+
+struct stk_state *stk_session_state(stk_session *s) {
+  return s->state;
+}
+
+const struct stk_session_config *stk_session_config_of(const stk_session *s) {
+  return &s->c;
+}
+
+/* ---- making */
+
+static int32_t levels_of(int32_t n_lanes) {
+  int32_t n = 1;
+  while ((1 << n) <= n_lanes) {
+    n++;
+  }
+  return n;
+}
+
+static bool buffers_new(stk_session *s) {
+  const struct stk_layout *l = &s->state->layout;
+  size_t bytes = (size_t)l->section_bytes;
+  s->n_grad = levels_of(s->c.n_lanes) + (s->c.n_lanes > 1 ? 1 : 0);
+  for (int32_t i = 0; i < s->n_grad; i++) {
+    s->grad[i] = sp_alloc_aligned(4096, bytes);
+    if (!s->grad[i]) {
+      return false;
+    }
+  }
+  s->micro = s->c.accumulate > 1 ? sp_alloc_aligned(4096, bytes) : NULL;
+  s->running_out = sp_alloc_aligned(64, (size_t)l->running_bytes + 64);
+  s->host = sp_alloc_aligned(64, STK_GRAPH_MAX_HOST * 8);
+  s->n_chunks = (l->section_bytes / l->real_bytes + STK_STATE_CHUNK - 1) / STK_STATE_CHUNK;
+  s->sumsq = sp_alloc_array((size_t)s->n_chunks, sizeof *s->sumsq);
+  s->step_acc = sp_alloc_array((size_t)s->c.n_lanes * STK_GRAPH_MAX_LOGS, sizeof *s->step_acc);
+  s->scratch_bytes = 256 << 10;
+  s->scratch = sp_alloc_aligned(4096, s->scratch_bytes * (size_t)stk_pool_n_threads(s->c.pool));
+  return (!(s->c.accumulate > 1) || s->micro) && s->running_out && s->host && s->sumsq && s->step_acc && s->scratch;
+}
+
+static sp_status optimizer_new(stk_session *s, struct sp_err *err) {
+  const struct stk_module *m = s->c.module;
+  struct stk_optimizer_param *p = sp_alloc_array((size_t)m->n_params + 1, sizeof *p);
+  if (!p) {
+    return sp_fail(err, SP_ENOMEM, "no memory for the optimizer");
+  }
+  for (int32_t i = 0; i < m->n_params; i++) {
+    p[i] = (struct stk_optimizer_param){
+      .name = m->params[i]->name,
+      .offset = s->state->layout.param_offset[i] / s->state->layout.real_bytes,
+      .n = stk_shape_numel(&m->params[i]->shape),
+      .frozen = s->frozen[i] != 0,
+    };
+  }
+  sp_status st = stk_optimizer_new(&s->c.optimizer, p, m->n_params, &s->optimizer, err);
+  sp_free(p);
+  return st;
+}
+
+sp_status stk_session_new(const struct stk_session_config *config, stk_session **out_s, struct sp_err *err) {
+  const struct stk_module *m = config->module;
+  stk_session *s = sp_alloc(sizeof *s);
+  uint8_t *frozen = sp_alloc((size_t)m->n_params + 1);
+  if (!s || !frozen) {
+    sp_free(s);
+    sp_free(frozen);
+    return sp_fail(err, SP_ENOMEM, "no memory for a session");
+  }
+  s->c = *config;
+  s->frozen = frozen;
+  s->rng.seed = config->seed;
+  for (int32_t i = 0; i < m->n_params; i++) {
+    frozen[i] = stk_optimizer_is_frozen(&config->optimizer, m->params[i]->name);
+  }
+  sp_status st = stk_module_leaves(config->module, frozen, err);
+  if (!st) {
+    st = stk_state_new(m, config->real_bits / 8, stk_optimizer_sections(&config->optimizer), config->n_lanes,
+                       config->memory, &s->state, err);
+  }
+  if (!st) {
+    st = optimizer_new(s, err);
+  }
+  if (!st && !buffers_new(s)) {
+    st = sp_fail(err, SP_ENOMEM, "no memory for gradients (%lld bytes each)", (long long)s->state->layout.section_bytes);
+  }
+  if (st) {
+    stk_session_free(s);
+    return st;
+  }
+  *out_s = s;
+  return SP_OK;
+}
+
+void stk_session_free(stk_session *s) {
+  if (!s) {
+    return;
+  }
+  for (int32_t i = 0; i < s->n_programs; i++) {
+    stk_program_free(s->programs[i].program);
+    stk_graph_free(s->programs[i].graph);
+  }
+  for (int32_t i = 0; i < s->n_grad; i++) {
+    sp_free_aligned(s->grad[i]);
+  }
+  sp_free_aligned(s->micro);
+  sp_free_aligned(s->running_out);
+  sp_free_aligned(s->host);
+  sp_free_aligned(s->scratch);
+  sp_free(s->sumsq);
+  sp_free(s->step_acc);
+  sp_free(s->frozen);
+  stk_optimizer_free(s->optimizer);
+  stk_state_free(s->state);
+  sp_free(s);
+}
+
+/* ---- programs */
+
+static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
+  stk_dtype real = s->c.real_bits == 64 ? STK_F64 : STK_F32;
+  struct stk_trace_spec ts = {.stage = p->stage, .real = real, .batch = p->batch, .x = &s->c.x,
+                              .y = s->c.has_y ? &s->c.y : NULL};
+  sp_status st = stk_module_trace(s->c.module, &ts, &p->graph, err);
+  if (!st && p->stage == STK_TRAIN) {
+    st = stk_pass_autodiff(p->graph, 1.0 / (double)s->c.accumulate, err);
+  }
+  if (!st && s->c.fuse) {
+    st = stk_pass_fuse(p->graph, err);
+  }
+  struct stk_program_spec ps = {.kernels = s->c.kernels, .n_threads = stk_pool_n_threads(s->c.pool),
+                                .param_offset = s->state->layout.param_offset,
+                                .running_offset = s->state->layout.running_offset, .in_place = s->c.in_place};
+  if (!st) {
+    st = stk_program_new(p->graph, &ps, &p->program, err);
+  }
+  if (st) {
+    stk_graph_free(p->graph);
+    p->graph = NULL;
+    return st;
+  }
+  stk_program_bind(p->program, STK_BASE_RNG, &s->rng);
+  stk_program_bind(p->program, STK_BASE_HOST, s->host);
+  for (int32_t i = 0; i < p->graph->n_hosts; i++) {
+    if (s->state->now->seq == 0 && p->stage == STK_TRAIN) {
+      s->state->now->scalars[i] = p->graph->hosts[i].initial;
+    }
+  }
+  return SP_OK;
+}
+
+sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, stk_program **out_p, struct sp_err *err) {
+  for (int32_t i = 0; i < s->n_programs; i++) {
+    if (s->programs[i].stage == stage && s->programs[i].batch == batch) {
+      *out_p = s->programs[i].program;
+      return SP_OK;
+    }
+  }
+  if (s->n_programs == MAX_PROGRAMS) {
+    return sp_fail(err, SP_EINVAL, "more than %d different batch shapes", MAX_PROGRAMS);
+  }
+  struct cached *p = &s->programs[s->n_programs];
+  *p = (struct cached){.stage = stage, .batch = batch};
+  sp_status st = compile(s, p, err);
+  if (!st) {
+    s->n_programs++;
+    *out_p = p->program;
+  }
+  return st;
+}
+
+/* ---- running */
+
+struct kernel_run {
+  const struct stk_kernel *k;
+  const void *args;
+  uint8_t *scratch;
+  size_t scratch_bytes;
+};
+
+static void run_units(void *ctx, int64_t lo, int64_t hi, int thread) {
+  const struct kernel_run *r = ctx;
+  r->k->run(r->args, lo, hi, r->scratch + (size_t)thread * r->scratch_bytes);
+}
+
+static void run_kernel(stk_session *s, const struct stk_kernel *k, const void *args) {
+  struct kernel_run r = {k, args, s->scratch, s->scratch_bytes};
+  stk_pool_run(s->c.pool, run_units, &r, k->units(args, stk_pool_n_threads(s->c.pool)));
+}
+
+static double real_at(const stk_session *s, const void *p) {
+  return s->c.real_bits == 64 ? *(const double *)p : (double)*(const float *)p;
+}
+
+/* Runs instruction by instruction and names the first node whose result is not finite. */
+static sp_status run_checked(stk_session *s, stk_program *p, struct sp_err *err) {
+  const struct stk_graph *g = stk_program_graph(p);
+  for (int64_t i = 0; i < stk_program_n_instrs(p); i++) {
+    const struct stk_instr *in = stk_program_instr(p, i);
+    stk_program_run_instr(p, s->c.pool, i);
+    bool last = i + 1 == stk_program_n_instrs(p) || stk_program_instr(p, i + 1)->node != in->node;
+    for (int32_t k = 0; last && in->node < g->n_nodes && k < g->nodes[in->node].n_out; k++) {
+      const struct stk_node *n = &g->nodes[in->node];
+      const struct stk_value *v = &g->values[n->out[k]];
+      int32_t bad = 0;
+      struct stk_finite_args a = {stk_program_value(p, n->out[k]), &bad, stk_shape_numel(&v->shape)};
+      if (a.x && v->dtype == g->real) {
+        run_kernel(s, s->c.kernels->finite, &a);
+      }
+      if (bad) {
+        char shape[96];
+        return sp_fail(err, SP_ENUMERIC, "detect_anomaly: %s%s %s made at %s:%d is the first that is not finite",
+                       n->backward ? "the gradient " : "", stk_op_text(n->op),
+                       stk_shape_text(&v->shape, shape, sizeof shape), n->at.file ? n->at.file : "?", n->at.line);
+      }
+    }
+  }
+  return SP_OK;
+}
+
+static sp_status run_program(stk_session *s, stk_program *p, struct sp_err *err) {
+  if (s->c.detect_anomaly) {
+    return run_checked(s, p, err);
+  }
+  stk_program_run(p, s->c.pool);
+  return SP_OK;
+}
+
+static void set_scalars(stk_session *s) {
+  for (int32_t i = 0; i < STK_GRAPH_MAX_HOST; i++) {
+    double v = s->state->now->scalars[i];
+    if (s->c.real_bits == 64) {
+      ((double *)(void *)s->host)[i] = v;
+    } else {
+      ((float *)(void *)s->host)[i] = (float)v;
+    }
+  }
+}
+
+static void acc_add(const struct stk_log_entry *e, struct stk_acc *a, double value, double weight) {
+  if (weight == 0.0) {
+    return;
+  }
+  if (a->weight == 0.0) {
+    a->sum = e->flags & (STK_REDUCE_MIN | STK_REDUCE_MAX | STK_REDUCE_SUM) ? value : value * weight;
+  } else if (e->flags & STK_REDUCE_MIN) {
+    a->sum = value < a->sum ? value : a->sum;
+  } else if (e->flags & STK_REDUCE_MAX) {
+    a->sum = value > a->sum ? value : a->sum;
+  } else {
+    a->sum += e->flags & STK_REDUCE_SUM ? value : value * weight;
+  }
+  a->weight += weight;
+}
+
+/* Adds what a run of p logged to `acc`, and sets `step` to it. Either may be NULL. */
+static void collect(const stk_session *s, const stk_program *p, int64_t n, struct stk_acc *acc, struct stk_acc *step) {
+  const struct stk_graph *g = stk_program_graph(p);
+  for (int32_t i = 0; i < g->n_logs; i++) {
+    const struct stk_log_entry *e = &g->logs[i];
+    double value = real_at(s, stk_program_value(p, e->value));
+    double weight = e->weight >= 0 ? real_at(s, stk_program_value(p, e->weight)) : (double)n;
+    if (acc) {
+      acc_add(e, &acc[i], value, weight);
+    }
+    if (step) {
+      step[i] = (struct stk_acc){0};
+      acc_add(e, &step[i], value, weight);
+    }
+  }
+}
+
+/* ---- one optimizer step */
+
+static void add_into(stk_session *s, uint8_t *y, const uint8_t *x) {
+  struct stk_accumulate_args a = {x, y, s->state->layout.section_bytes / s->state->layout.real_bytes};
+  run_kernel(s, s->c.kernels->accumulate, &a);
+}
+
+static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32_t lane, uint8_t *into,
+                               struct stk_window_result *r, double *out_loss, struct sp_err *err) {
+  struct stk_state *st = s->state;
+  for (int64_t k = 0; k < w->n_micro; k++) {
+    struct stk_lane_batch b = {0};
+    stk_program *p;
+    sp_status status = w->batch(w->ctx, lane, k, &b, err);
+    status = status ? status : stk_session_program(s, STK_TRAIN, b.n, &p, err);
+    if (status) {
+      return status;
+    }
+    s->rng.batch = b.index;
+    s->rng.lane = (uint32_t)lane;
+    s->rng.stage = STK_TRAIN;
+    uint8_t *run_out = lane == 0 ? st->running[1 - st->now->running] : s->running_out;
+    stk_program_bind(p, STK_BASE_X, b.x);
+    stk_program_bind(p, STK_BASE_Y, b.y);
+    stk_program_bind(p, STK_BASE_PARAM, stk_state_read_slot(st));
+    stk_program_bind(p, STK_BASE_GRAD, k == 0 ? into : s->micro);
+    stk_program_bind(p, STK_BASE_RUNNING, k == 0 ? st->running[st->now->running] : run_out);
+    stk_program_bind(p, STK_BASE_RUNNING_OUT, run_out);
+    status = run_program(s, p, err);
+    if (status) {
+      return status;
+    }
+    if (k > 0) {
+      add_into(s, into, s->micro);
+    }
+    const struct stk_graph *g = stk_program_graph(p);
+    collect(s, p, b.n, w->epoch_acc ? w->epoch_acc + (int64_t)lane * STK_GRAPH_MAX_LOGS : NULL,
+            s->step_acc + (int64_t)lane * STK_GRAPH_MAX_LOGS);
+    r->logged.graph = g;
+    r->samples += b.n;
+    *out_loss = real_at(s, stk_program_value(p, g->loss));
+  }
+  return SP_OK;
+}
+
+/* The lanes' gradients in the fixed tree, by a binary counter of partial sums; the result is in grad[0]. */
+static sp_status all_gradients(stk_session *s, const struct stk_window *w, struct stk_window_result *r, struct sp_err *err) {
+  int32_t size[MAX_LEVELS], depth = 0;
+  double losses = 0.0;
+  for (int32_t lane = 0; lane < s->c.n_lanes; lane++) {
+    double loss = 0.0;
+    sp_status st = lane_gradient(s, w, lane, s->grad[depth], r, &loss, err);
+    if (st) {
+      return st;
+    }
+    losses += loss;
+    size[depth++] = 1;
+    while (depth >= 2 && size[depth - 1] == size[depth - 2]) {
+      add_into(s, s->grad[depth - 2], s->grad[depth - 1]);
+      size[--depth - 1] *= 2;
+    }
+  }
+  for (; depth >= 2; depth--) {
+    add_into(s, s->grad[depth - 2], s->grad[depth - 1]);
+  }
+  r->loss = losses / s->c.n_lanes;
+  return SP_OK;
+}
+
+/* The one division by the number of lanes. */
+static void divide_by_lanes(stk_session *s) {
+  double d = s->c.n_lanes;
+  float f = (float)d;
+  struct stk_chain_args a = {.n_in = 2, .n_out = 1, .n_op = 1, .dim = {1, 1, 1, 1}};
+  a.in[0] = a.out[0] = s->grad[0];
+  a.in[1] = s->c.real_bits == 64 ? (void *)&d : (void *)&f;
+  a.dim[3] = s->state->layout.section_bytes / s->state->layout.real_bytes;
+  a.in_stride[0][3] = 1;
+  a.op[0] = (struct stk_chain_op){.op = STK_EW_DIV, .a = 0, .b = 1};
+  a.out_reg[0] = 2;
+  run_kernel(s, s->c.kernels->chain, &a);
+}
+
+static double clip_factor(stk_session *s, struct stk_window_result *r) {
+  r->grad_norm = (double)NAN;
+  if (!(s->c.clip_norm > 0.0)) {
+    return 1.0;
+  }
+  struct stk_sumsq_args a = {s->grad[0], s->sumsq, s->state->layout.section_bytes / s->state->layout.real_bytes};
+  run_kernel(s, s->c.kernels->sumsq, &a);
+  double sum = 0.0;
+  for (int64_t i = 0; i < s->n_chunks; i++) {
+    sum += s->sumsq[i];
+  }
+  r->grad_norm = sqrt(sum);
+  double f = s->c.clip_norm / (r->grad_norm + 1e-6);
+  return f < 1.0 ? f : 1.0;
+}
+
+static void apply(stk_session *s, const double *lr, double grad_scale) {
+  struct stk_state *st = s->state;
+  int64_t section = st->layout.section_bytes, real = st->layout.real_bytes;
+  uint8_t *from = stk_state_read_slot(st), *to = stk_state_write_slot(st);
+  int32_t n = st->layout.n_sections;
+  stk_optimizer_prepare(s->optimizer, st->now->global_step + 1, lr, grad_scale, s->c.clip_value);
+  for (int32_t i = 0; i < stk_optimizer_n_slices(s->optimizer); i++) {
+    struct stk_optimizer_slice sl = stk_optimizer_slice_at(s->optimizer, i);
+    int64_t at = sl.offset * real;
+    struct stk_optim_args a = {
+      .p = from + at, .g = s->grad[0] + at, .p_out = to + at,
+      .m = n > 1 ? from + section + at : NULL, .m_out = n > 1 ? to + section + at : NULL,
+      .v = n > 2 ? from + 2 * section + at : NULL, .v_out = n > 2 ? to + 2 * section + at : NULL,
+      .scalars = sl.scalars, .n = sl.n, .kind = (int32_t)s->c.optimizer.kind, .stream = section * n > STREAM_BYTES,
+    };
+    run_kernel(s, s->c.kernels->optim, &a);
+  }
+}
+
+sp_status stk_session_train(stk_session *s, const struct stk_window *w, struct stk_window_result *out, struct sp_err *err) {
+  struct stk_window_result r = {.logged.lanes = s->step_acc};
+  stk_fp_enter();
+  set_scalars(s);
+  sp_status st = all_gradients(s, w, &r, err);
+  if (st) {
+    return st;
+  }
+  if (s->c.n_lanes > 1) {
+    divide_by_lanes(s);
+  }
+  apply(s, w->lr, clip_factor(s, &r));
+  s->state->now->slot = 1 - s->state->now->slot;
+  s->state->now->running = s->state->layout.running_bytes ? 1 - s->state->now->running : s->state->now->running;
+  s->state->now->global_step++;
+  *out = r;
+  return SP_OK;
+}
+
+sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t lane, const struct stk_lane_batch *b,
+                           struct stk_acc *acc, const struct stk_graph **out_graph, const void **out_result,
+                           struct sp_err *err) {
+  stk_program *p;
+  struct stk_state *state = s->state;
+  sp_status st = stk_session_program(s, stage, b->n, &p, err);
+  if (st) {
+    return st;
+  }
+  stk_fp_enter();
+  set_scalars(s);
+  s->rng.batch = b->index;
+  s->rng.lane = (uint32_t)lane;
+  s->rng.stage = stage;
+  stk_program_bind(p, STK_BASE_X, b->x);
+  stk_program_bind(p, STK_BASE_Y, b->y);
+  stk_program_bind(p, STK_BASE_PARAM, stk_state_read_slot(state));
+  stk_program_bind(p, STK_BASE_RUNNING, state->running[state->now->running]);
+  st = run_program(s, p, err);
+  if (st) {
+    return st;
+  }
+  collect(s, p, b->n, acc, NULL);
+  const struct stk_graph *g = stk_program_graph(p);
+  if (out_graph) {
+    *out_graph = g;
+  }
+  if (out_result) {
+    *out_result = g->loss >= 0 ? stk_program_value(p, g->loss) : NULL;
+  }
+  return SP_OK;
+}
