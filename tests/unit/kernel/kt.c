@@ -17,6 +17,26 @@ static struct {
 } blocks[BLOCKS];
 static int n_blocks;
 
+/* Checks and releases the blocks from `first` on. */
+static void release_from(int first, const char *what) {
+  for (int i = first; i < n_blocks; i++) {
+    const unsigned char *base = blocks[i].base;
+    for (size_t at = 0; at < blocks[i].lead; at++) {
+      if (base[at] != 0xa5) {
+        fail_msg("%s: wrote before a buffer (block %d)", what, i);
+      }
+    }
+    for (size_t at = 0; at < GUARD; at++) {
+      if (base[blocks[i].lead + blocks[i].bytes + at] != 0xa5) {
+        fail_msg("%s: wrote %zu bytes past a buffer (block %d)", what, at, i);
+      }
+    }
+  }
+  while (n_blocks > first) {
+    sp_free_aligned(blocks[--n_blocks].base);
+  }
+}
+
 int kt_setup(void **state) {
   (void)state;
   _mm_setcsr(0x1f80 | FTZ_DAZ);
@@ -53,6 +73,7 @@ void kt_run(const struct stk_kernel *kernel, const void *args, kt_split split) {
   assert_non_null(kernel);
   const int64_t units = kernel->units(args, 2);
   const size_t bytes = kernel->scratch ? kernel->scratch(args) : 0;
+  const int first = n_blocks;
   void *scratch = bytes ? kt_new((int64_t)bytes, 1) : NULL;
   int64_t done = 0;
   for (int64_t group = 1; done < units; group = split == KT_UNEVEN ? group + 1 : group) {
@@ -65,6 +86,7 @@ void kt_run(const struct stk_kernel *kernel, const void *args, kt_split split) {
     kernel->run(args, lo, lo + n, scratch);
     done += n;
   }
+  release_from(first, kernel->name);
 }
 
 void *kt_new_shifted(int64_t n, size_t size, int64_t shift) {
@@ -86,22 +108,7 @@ void *kt_new(int64_t n, size_t size) {
 }
 
 void kt_reset(const char *what) {
-  for (int i = 0; i < n_blocks; i++) {
-    const unsigned char *base = blocks[i].base;
-    for (size_t at = 0; at < blocks[i].lead; at++) {
-      if (base[at] != 0xa5) {
-        fail_msg("%s: wrote before a buffer (block %d)", what, i);
-      }
-    }
-    for (size_t at = 0; at < GUARD; at++) {
-      if (base[blocks[i].lead + blocks[i].bytes + at] != 0xa5) {
-        fail_msg("%s: wrote %zu bytes past a buffer (block %d)", what, at, i);
-      }
-    }
-  }
-  while (n_blocks > 0) {
-    sp_free_aligned(blocks[--n_blocks].base);
-  }
+  release_from(0, what);
 }
 
 uint32_t kt_random(uint32_t seed, uint32_t index) {

@@ -1,8 +1,8 @@
 /* Kernel tests: variants, memory between guard bands, unit splits, comparisons.
  *
  * A test builds its arguments once per variant with kt_new (the same data each time), runs them
- * with kt_run and compares outputs by bits. Memory from kt_new lies between guard bands and starts as
- * NaN, so that an element nobody wrote shows; kt_reset checks the bands and releases everything.
+ * with kt_run and compares outputs by bits. Memory from kt_new lies between guard bands and starts
+ * as NaN, so that an element nobody wrote shows; kt_reset checks the bands and releases everything.
  * Everything runs under the engine's floating-point environment (set by kt_setup).
  */
 #ifndef KT_H
