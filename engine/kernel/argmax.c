@@ -1,4 +1,4 @@
-/* The index of the first maximum of each row; a NaN counts as larger than any number, as in PyTorch.
+/* The index of the first maximum of each row; a NaN counts as larger than any number (PyTorch).
  *
  * Units are groups of rows. Comparisons only, so there is no arithmetic to specify.
  */

@@ -1,7 +1,7 @@
-/* Cross-entropy of logits and class ids: loss per row, the mean over rows, the gradient of the mean.
+/* Cross-entropy of logits and class ids: loss per row, their mean, the gradient of the mean.
  *
  * The forward saves the log of the sum of exponentials per row; the backward rebuilds probabilities
- * from it and may write over the logits. Ignored rows have loss +0 and gradient +0 and do not count.
+ * from it and may write over the logits. Ignored rows have loss and gradient +0 and do not count.
  * Label smoothing is PyTorch's: the target has 1 - s + s / n, every other class s / n.
  * docs/numerics.md, "Softmax and cross-entropy".
  */
