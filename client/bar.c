@@ -156,18 +156,18 @@ void sc_bar_put(struct sp_buf *b, const struct sp_event_progress *p, size_t widt
   add_metrics(&l, p);
   add_rates(&l, p);
   bool draws = with_bar && p->n_batches > 0;
-  size_t reserved = draws ? BAR_MIN + GAP : 0;
+  size_t reserved = draws ? BAR_MIN + 1 : 0;
   while (line_columns(&l) + reserved > width && line_drop(&l, RANK_MORE)) {
   }
   while (line_columns(&l) > width && line_drop(&l, RANK_MAIN)) {
   }
   size_t used = line_columns(&l);
   size_t room = width > used + 1 ? width - used - 1 : 0;
-  draws = draws && room >= BAR_MIN + 1;
+  draws = draws && room >= BAR_MIN;
   for (size_t i = 0; i < l.n; i++) {
     if (i == 1 && draws) {
       sp_buf_puts(b, "  ");
-      put_drawing(b, p->batch, p->n_batches, room - 1 < BAR_MAX ? room - 1 : BAR_MAX);
+      put_drawing(b, p->batch, p->n_batches, room < BAR_MAX ? room : BAR_MAX);
       sp_buf_putc(b, ' ');
     } else if (i > 0) {
       sp_buf_puts(b, "  ");
