@@ -3,6 +3,16 @@
 #
 # -O3 vectorises, which keeps every element's own order of operations; -fno-math-errno and
 # -fno-trapping-math only drop side effects (errno, flags). Nothing here permits reassociation.
+#
+# Under sanitizers -O1, which changes no bit either. Checks of address and undefined behaviour make
+# the plain-C vectors take minutes to compile, so there the avx2 and avx512 forms of each body have
+# all checks, ref_f64 those of addresses, and the other ref forms, the same source again, none.
+
+if(STOKER_SANITIZE)
+  set(kernel_optimisation -O1)
+else()
+  set(kernel_optimisation -O3)
+endif()
 
 function(stoker_kernel_variant out suffix isa bits)
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/engine/kernel/*.c
@@ -13,8 +23,15 @@ function(stoker_kernel_variant out suffix isa bits)
     target_link_libraries(${target} PRIVATE stoker_own)
     target_compile_definitions(${target} PRIVATE STK_ISA_${isa} STK_REAL_BITS=${bits}
       STK_KSUFFIX=${suffix})
-    target_compile_options(${target} PRIVATE -fno-semantic-interposition -O3 -fno-math-errno
-      -fno-trapping-math ${ARGN})
+    target_compile_options(${target} PRIVATE -fno-semantic-interposition ${kernel_optimisation}
+      -fno-math-errno -fno-trapping-math ${ARGN})
+    if(STOKER_SANITIZE MATCHES "address" AND isa STREQUAL REF)
+      if(suffix STREQUAL ref_f64)
+        target_compile_options(${target} PRIVATE -fno-sanitize=undefined)
+      else()
+        target_compile_options(${target} PRIVATE -fno-sanitize=all)
+      endif()
+    endif()
     list(APPEND ${out} ${target})
     set(${out} ${${out}} PARENT_SCOPE)
   endif()
