@@ -4,6 +4,7 @@
 #include "client/session.h"
 #include "proto/base/file.h"
 #include "proto/base/strutil.h"
+#include "proto/job/help.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -152,7 +153,9 @@ void sc_verb_put_help(struct sp_buf *b, const struct sc_verb *verb) {
     sp_buf_printf(b, "\n%s", verb->details);
   }
   if (verb->has_job_options) {
-    sp_buf_printf(b, "\n%s", job_details);
+    sp_buf_printf(b, "\n%s\nSections of a job file (stoker help SECTION lists the options):\n",
+                  job_details);
+    sp_help_sections(b);
   }
 }
 

@@ -4,9 +4,12 @@
 #include "client/session.h"
 #include "client/spawn.h"
 #include "proto/base/mem.h"
+#include "proto/job/help.h"
 
 #include <stdlib.h>
 #include <unistd.h>
+
+enum { SECTION_COLUMNS = 100 };
 
 static struct sp_buf text_buffer(void) {
   struct sp_buf b;
@@ -48,8 +51,11 @@ int sc_verb_help(const struct sc_verb *verb, char *const *args) {
     sc_verb_put_help(&b, named);
     return sc_print(&b);
   }
+  if (sp_help_section(args[0], SECTION_COLUMNS, &b, NULL) == SP_OK) {
+    return sc_print(&b);
+  }
   sp_buf_free(&b);
   const char *near = sc_verb_suggest(args[0]);
-  return sc_usage_error("there is no verb \"%s\"%s%s%s; stoker help lists them", args[0],
+  return sc_usage_error("there is no verb or section \"%s\"%s%s%s; stoker help lists them", args[0],
                         near ? "; did you mean \"" : "", near ? near : "", near ? "\"" : "");
 }

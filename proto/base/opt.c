@@ -75,10 +75,6 @@ static void *field(const struct sp_opt *opt, void *self) {
   return (char *)self + opt->offset;
 }
 
-static const void *field_const(const struct sp_opt *opt, const void *self) {
-  return (const char *)self + opt->offset;
-}
-
 bool sp_opt_is_list(const struct sp_opt *opt) {
   return opt->type == SP_OPT_LIST || opt->type == SP_OPT_INTS || opt->type == SP_OPT_FLOATS;
 }
@@ -119,18 +115,6 @@ static bool parse_bool(const char *text, bool *out) {
     }
   }
   return false;
-}
-
-/* "a|b|c" for people: "a, b, c". */
-static const char *list_choices(const char *choices, char *buf, size_t buf_bytes) {
-  struct word w;
-  size_t used = 0;
-  buf[0] = '\0';
-  for (const char *list = choices; used < buf_bytes && next_word(&list, &w);) {
-    int n = snprintf(buf + used, buf_bytes - used, "%s%.*s", used ? ", " : "", (int)w.n, w.text);
-    used += (size_t)n;
-  }
-  return buf;
 }
 
 static sp_status bad_value(const struct sp_opt *opt, const char *text, sp_status status,
@@ -250,14 +234,6 @@ static int find_choice(const struct sp_opt *opt, const char *text) {
     }
   }
   return -1;
-}
-
-static const char *choice_name(const struct sp_opt *opt, int value, char *buf, size_t buf_bytes) {
-  struct word w = {"", 0};
-  const char *list = opt->choices;
-  for (int i = 0; i <= value && next_word(&list, &w); i++) {
-  }
-  return word_copy(&w, buf, buf_bytes);
 }
 
 static sp_status bad_choice(const struct sp_opt *opt, const char *text, struct sp_err *err) {
@@ -476,7 +452,7 @@ static sp_status refuse(const struct sp_opt *opt, struct sp_err *err) {
     return sp_fail(err, SP_EUNSUPPORTED, "refused: %s", opt->help);
   }
   char words[TYPE_BYTES];
-  list_choices(opt->choices, words, sizeof words);
+  sp_opt_choices_text(opt->choices, words, sizeof words);
   return sp_fail(err, SP_EUNSUPPORTED, "only %s can be given: %s", words, opt->help);
 }
 
@@ -537,117 +513,6 @@ sp_status sp_opt_defaults(const struct sp_opt *opts, size_t n_opts, void *self,
   return SP_OK;
 }
 
-bool sp_opt_is_none(const struct sp_opt *opt, const void *self) {
-  const void *f = field_const(opt, self);
-  switch (opt->type) {
-  case SP_OPT_INT:
-  case SP_OPT_DURATION:
-  case SP_OPT_SIZE:
-    return *(const int64_t *)f == SP_INT_NONE;
-  case SP_OPT_FLOAT:
-    return isnan(*(const double *)f);
-  case SP_OPT_STRING:
-    return *(const char *const *)f == NULL;
-  case SP_OPT_COUNT:
-    return ((const struct sp_count *)f)->kind == SP_COUNT_NONE;
-  default:
-    return false;
-  }
-}
-
-/* The shortest decimal that reads back to the same double, always with a point: YAML readers that
- * follow version 1.1 take 1e-08 for a text. */
-static const char *print_float(double value, char *buf) {
-  char digits[40];
-  for (int precision = 15; precision <= 17; precision++) {
-    snprintf(digits, sizeof digits, "%.*g", precision, value);
-    double back;
-    if (sp_parse_f64(digits, &back) == SP_OK && back == value) {
-      break;
-    }
-  }
-  size_t n = strspn(digits, "-0123456789.");
-  const char *point = strchr(digits, '.') ? "" : ".0";
-  snprintf(buf, SP_OPT_PRINT, "%.*s%s%s", (int)n, digits, point, digits + n);
-  return buf;
-}
-
-static const char *print_int(int64_t value, const char *unit, char *buf) {
-  if (value == SP_INT_AUTO) {
-    return "auto";
-  }
-  snprintf(buf, SP_OPT_PRINT, "%" PRId64 "%s", value, unit);
-  return buf;
-}
-
-static const char *print_duration(int64_t ns, char *buf) {
-  static const struct {
-    int64_t ns;
-    const char *name;
-  } units[] = {{3600 * INT64_C(1000000000), "h"},
-               {60 * INT64_C(1000000000), "m"},
-               {INT64_C(1000000000), "s"},
-               {1000000, "ms"},
-               {1000, "us"},
-               {1, "ns"}};
-  if (ns == SP_INT_AUTO || ns <= 0) {
-    return ns == SP_INT_AUTO ? "auto" : "0s";
-  }
-  int used = 0;
-  for (size_t i = 0; i < sizeof units / sizeof units[0] && ns > 0; i++) {
-    if (ns >= units[i].ns) {
-      used += snprintf(buf + used, (size_t)(SP_OPT_PRINT - used), "%" PRId64 "%s", ns / units[i].ns,
-                       units[i].name);
-      ns %= units[i].ns;
-    }
-  }
-  return buf;
-}
-
-static const char *print_count(const struct sp_count *c, char *buf) {
-  return c->kind == SP_COUNT_N ? print_int(c->n, "", buf) : print_float(c->fraction, buf);
-}
-
-const char *sp_opt_print(const struct sp_opt *opt, const void *self, size_t index, char *buf) {
-  const void *f = field_const(opt, self);
-  if (index > 0 && !sp_opt_is_list(opt)) {
-    return NULL;
-  }
-  if (sp_opt_is_none(opt, self)) {
-    return "null";
-  }
-  switch (opt->type) {
-  case SP_OPT_BOOL:
-    return *(const bool *)f ? "true" : "false";
-  case SP_OPT_INT:
-  case SP_OPT_SIZE:
-    return print_int(*(const int64_t *)f, "", buf);
-  case SP_OPT_DURATION:
-    return print_duration(*(const int64_t *)f, buf);
-  case SP_OPT_FLOAT:
-    return print_float(*(const double *)f, buf);
-  case SP_OPT_STRING:
-    return *(const char *const *)f;
-  case SP_OPT_ENUM:
-    return choice_name(opt, *(const int *)f, buf, SP_OPT_PRINT);
-  case SP_OPT_COUNT:
-    return print_count(f, buf);
-  case SP_OPT_LIST: {
-    const struct sp_strings *list = f;
-    return index < list->n ? list->items[index] : NULL;
-  }
-  case SP_OPT_INTS: {
-    const struct sp_ints *list = f;
-    return index < list->n ? print_int(list->items[index], "", buf) : NULL;
-  }
-  case SP_OPT_FLOATS: {
-    const struct sp_floats *list = f;
-    return index < list->n ? print_float(list->items[index], buf) : NULL;
-  }
-  }
-  return NULL;
-}
-
 const struct sp_opt *sp_opt_find(const struct sp_opt *opts, size_t n_opts, const char *key) {
   for (size_t i = 0; i < n_opts; i++) {
     if (strcmp(opts[i].key, key) == 0) {
@@ -688,25 +553,4 @@ const char *sp_opt_class_suggest(const struct sp_opt_class *classes, size_t n_cl
     candidates[n++] = classes[i].name;
   }
   return sp_suggest(name, candidates, n);
-}
-
-void sp_opt_type_text(const struct sp_opt *opt, char *buf, size_t buf_bytes) {
-  static const char *const names[] = {
-      [SP_OPT_BOOL] = "true or false",
-      [SP_OPT_INT] = "an integer",
-      [SP_OPT_FLOAT] = "a number",
-      [SP_OPT_STRING] = "a text",
-      [SP_OPT_ENUM] = "",
-      [SP_OPT_DURATION] = "a duration (90s, 1h30m, DD:HH:MM:SS)",
-      [SP_OPT_SIZE] = "a size (4096, 64MiB, 2GB)",
-      [SP_OPT_COUNT] = "a count (10) or a fraction (0.5)",
-      [SP_OPT_LIST] = "a list of texts",
-      [SP_OPT_INTS] = "a list of integers",
-      [SP_OPT_FLOATS] = "a list of numbers",
-  };
-  char words[TYPE_BYTES / 2];
-  snprintf(buf, buf_bytes, "%s%s%s%s%s", opt->choices ? "one of " : "",
-           opt->choices ? list_choices(opt->choices, words, sizeof words) : names[opt->type],
-           opt->flags & SP_OPT_BOOLISH ? ", true, false" : "",
-           opt->flags & SP_OPT_AUTO ? ", auto" : "", opt->flags & SP_OPT_NONE ? " or none" : "");
 }

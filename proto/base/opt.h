@@ -163,6 +163,8 @@ const char *sp_opt_class_suggest(const struct sp_opt_class *classes, size_t n_cl
                                  const char *name);
 
 /* "int", "float or none", "a|b|c", "count or fraction", ...: for help and the reference page. */
+/* "a, b, c" for "a|b|c". */
+void sp_opt_choices_text(const char *choices, char *buf, size_t buf_bytes);
 void sp_opt_type_text(const struct sp_opt *opt, char *buf, size_t buf_bytes);
 
 #endif

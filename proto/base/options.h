@@ -92,16 +92,19 @@ struct sp_data_opts {
   double val_fraction;      /* the tail of the training set, in (0, 1); NaN unset */
   const char *test_path;    /* NULL: what a directory holds, else the validation set */
   const char *predict_path; /* NULL: the test set */
-  int64_t batch_size;       /* per lane */
-  bool shuffle;             /* training only */
-  bool drop_last;           /* training only */
-  int64_t seq_len;          /* tokens of a text sample; SP_INT_NONE: the model's */
-  int64_t stride;           /* tokens from sample to sample; SP_INT_NONE: seq_len */
-  int synthetic;            /* sp_synthetic: what kind synthetic makes */
-  int64_t num_samples;      /* synthetic: for training */
-  int64_t num_val_samples;  /* synthetic: for validation; 0 none */
-  struct sp_ints shape;     /* synthetic: of one sample, at most 4 dimensions */
-  int64_t num_classes;      /* synthetic: labels, vocabulary or outputs */
+  const char *labels;       /* of path, val_path and test_path; NULL: by name beside it, or none */
+  const char *val_labels;
+  const char *test_labels;
+  int64_t batch_size;      /* per lane */
+  bool shuffle;            /* training only */
+  bool drop_last;          /* training only */
+  int64_t seq_len;         /* tokens of a text sample; SP_INT_NONE: the model's */
+  int64_t stride;          /* tokens from sample to sample; SP_INT_NONE: seq_len */
+  int synthetic;           /* sp_synthetic: what kind synthetic makes */
+  int64_t num_samples;     /* synthetic: for training */
+  int64_t num_val_samples; /* synthetic: for validation; 0 none */
+  struct sp_ints shape;    /* synthetic: of one sample, at most 4 dimensions */
+  int64_t num_classes;     /* synthetic: labels (0 none), vocabulary or outputs */
   int64_t synthetic_seed;
   struct sp_pairs options; /* module */
 };
@@ -115,6 +118,8 @@ struct sp_group_opts {
   double lr;
   double weight_decay;
 };
+
+enum { SP_GROUPS_MAX = 31 }; /* of groups and of freeze, each */
 
 struct sp_optimizer_opts {
   bool given; /* false: the module's configure_optimizers decides, and nothing below counts */

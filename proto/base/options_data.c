@@ -24,6 +24,11 @@ static const struct sp_opt data_rows[] = {
         .help = "Test data. none: what path's directory holds, else the validation data."),
     ROW(STRING, predict_path, .def = "none", .flags = SP_OPT_NONE,
         .help = "Data to predict on. none: the test data."),
+    ROW(STRING, labels, .def = "none", .flags = SP_OPT_NONE,
+        .help = "kind idx, npy: the file of path's labels. none: the one that its name asks for."),
+    ROW(STRING, val_labels, .def = "none", .flags = SP_OPT_NONE, .help = "The same for val_path."),
+    ROW(STRING, test_labels, .def = "none", .flags = SP_OPT_NONE,
+        .help = "The same for test_path."),
     ROW(INT, batch_size, .def = "64", .min = 1, .max = 1 << 24,
         .help = "Samples of a batch, per lane."),
     ROW(BOOL, shuffle, .def = "true",
@@ -44,8 +49,9 @@ static const struct sp_opt data_rows[] = {
         .help = "kind synthetic: samples for validation."),
     ROW(INTS, shape, .def = "1,28,28", .min = 1, .max = 1 << 24,
         .help = "kind synthetic: the shape of one sample, at most four dimensions."),
-    ROW(INT, num_classes, .def = "10", .min = 1, .max = 1 << 30,
-        .help = "kind synthetic: classes of images, the vocabulary of tokens, outputs of "
+    ROW(INT, num_classes, .def = "10", .min = 0, .max = 1 << 30,
+        .help = "kind synthetic: classes of images (0: no labels), the vocabulary of tokens, "
+                "outputs of "
                 "regression."),
     ROW(INT, synthetic_seed, .def = "0", .min = 0, .max = 4294967295.0,
         .help = "kind synthetic: another seed makes other samples."),

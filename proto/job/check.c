@@ -176,6 +176,23 @@ static sp_status check_paths(const struct sp_job *job, struct sp_err *err) {
   return SP_OK;
 }
 
+static sp_status check_labels(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_data_opts *d = &job->data;
+  static const char *const keys[] = {"data.labels", "data.val_labels", "data.test_labels"};
+  const char *const labels[] = {d->labels, d->val_labels, d->test_labels};
+  const char *const paths[] = {d->path, d->val_path, d->test_path};
+  for (size_t i = 0; i < 3; i++) {
+    struct sp_where where = sp_job_where(job, keys[i]);
+    if (labels[i] && !paths[i]) {
+      return sp_fail_at(err, SP_EINVAL, &where, "%s: the path of the samples is missing", keys[i]);
+    }
+    if (labels[i] && d->kind != SP_DATA_IDX && d->kind != SP_DATA_NPY && d->kind != SP_DATA_AUTO) {
+      return sp_fail_at(err, SP_EINVAL, &where, "%s: only kinds idx and npy have labels", keys[i]);
+    }
+  }
+  return SP_OK;
+}
+
 static sp_status check_synthetic(const struct sp_job *job, struct sp_err *err) {
   const struct sp_data_opts *d = &job->data;
   int64_t n = 1;
@@ -202,6 +219,9 @@ static sp_status check_synthetic(const struct sp_job *job, struct sp_err *err) {
 
 static sp_status check_optimizer(const struct sp_job *job, struct sp_err *err) {
   const struct sp_optimizer_opts *o = &job->optimizer;
+  if (o->n_groups > SP_GROUPS_MAX || o->freeze.n > SP_GROUPS_MAX) {
+    FAIL("optimizer", "more than %d groups or patterns", SP_GROUPS_MAX);
+  }
   if (!o->given) {
     return SP_OK;
   }
@@ -241,8 +261,8 @@ static sp_status check_start(const struct sp_job *job, struct sp_err *err) {
 
 sp_status sp_check_job(const struct sp_job *job, struct sp_err *err) {
   static sp_status (*const rules[])(const struct sp_job *, struct sp_err *) = {
-      check_length, check_validation, check_barebones, check_kernels, check_callbacks,
-      check_paths,  check_synthetic,  check_optimizer, check_start,
+      check_length, check_validation, check_barebones, check_kernels,   check_callbacks,
+      check_paths,  check_labels,     check_synthetic, check_optimizer, check_start,
   };
   for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
     sp_status status = rules[i](job, err);

@@ -164,16 +164,6 @@ static void md_rows(const struct sp_opt *opts, size_t n, struct sp_buf *out) {
   }
 }
 
-static void comma_list(const char *choices, struct sp_buf *out) {
-  for (; *choices; choices++) {
-    if (*choices == '|') {
-      sp_buf_puts(out, ", ");
-    } else {
-      sp_buf_putc(out, *choices);
-    }
-  }
-}
-
 static void md_refused(const struct sp_opt *opts, size_t n, struct sp_buf *out) {
   bool is_first = true;
   for (size_t i = 0; i < n; i++) {
@@ -186,7 +176,9 @@ static void md_refused(const struct sp_opt *opts, size_t n, struct sp_buf *out) 
       is_first = false;
     }
     sp_buf_printf(out, "| `%s` | ", opts[i].key);
-    comma_list(opts[i].choices ? opts[i].choices : "nothing", out);
+    char words[TYPE_BYTES];
+    sp_opt_choices_text(opts[i].choices ? opts[i].choices : "nothing", words, sizeof words);
+    sp_buf_puts(out, words);
     sp_buf_puts(out, " | ");
     cell(opts[i].help, out);
     sp_buf_puts(out, " |\n");

@@ -46,6 +46,15 @@ static void test_help_begins_with_the_usage(void **state) {
   sp_buf_free(&b);
 }
 
+static void test_help_of_a_job_verb_lists_the_sections(void **state) {
+  (void)state;
+  struct sp_buf b;
+  sp_buf_init(&b, 1 << 16);
+  sc_verb_put_help(&b, sc_verb_find("fit"));
+  assert_non_null(strstr(sp_buf_text(&b), "\n  lr_scheduler "));
+  sp_buf_free(&b);
+}
+
 static void test_args_want_json_in_its_spellings(void **state) {
   (void)state;
   assert_true(sc_args_want_json((char *const[]){"ls", "-o", "json", NULL}));
@@ -60,6 +69,7 @@ int main(void) {
     tt_test(test_suggest_typo_is_corrected),
     tt_test(test_overview_lists_every_verb),
     tt_test(test_help_begins_with_the_usage),
+    tt_test(test_help_of_a_job_verb_lists_the_sections),
     tt_test(test_args_want_json_in_its_spellings),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
