@@ -1,68 +1,73 @@
-/* The optimizer of a session: parameter groups by name pattern, and the slices of the flat state that each group steps.
+/* An optimizer over the flat stepped region: groups, slices, and the scalars of a step.
  *
- * A parameter belongs to the first group whose glob (* and ?) matches its name, else to the optimizer's own numbers (group
- * 0). Adjacent parameters of one group make one slice, so a step is few kernel calls. Slices are in elements.
+ * The region holds the parameters in declaration order, each tensor 64-byte aligned and its pad
+ * zero; gradients and moments share that layout. A parameter belongs to the first group whose
+ * pattern matches its name, else to group 0 with the optimizer's own values; a parameter that a
+ * `freeze` pattern matches belongs to none. Neighbours of one group make one slice, pads included
+ * (they stay zero), so that a step is a few long kernel calls. Immutable after stk_optimizer_new;
+ * any thread may read.
  */
 #ifndef STK_OPTIM_OPTIMIZER_H
 #define STK_OPTIM_OPTIMIZER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "engine/kernel/kernel.h"
+#include "proto/base/options.h"
 #include "proto/base/status.h"
 
-enum { STK_OPTIM_MAX_GROUPS = 32, STK_OPTIM_MAX_FREEZE = 32 };
+enum { STK_OPTIM_FROZEN = -1 };
 
-struct stk_optimizer_group {
-  const char *pattern;
-  double lr, weight_decay; /* NaN: the optimizer's own */
-};
-
-/* Borrowed strings. PyTorch's names and defaults; see stk_optimizer_defaults. */
-struct stk_optimizer_config {
-  stk_optim_kind kind;
-  double lr, weight_decay;
-  double momentum, dampening; /* SGD */
-  bool nesterov;              /* SGD */
-  double beta1, beta2, eps;   /* Adam, AdamW */
-  struct stk_optimizer_group groups[STK_OPTIM_MAX_GROUPS];
-  int32_t n_groups;
-  const char *freeze[STK_OPTIM_MAX_FREEZE];
-  int32_t n_freeze;
-};
-
-struct stk_optimizer_config stk_optimizer_defaults(stk_optim_kind kind);
-
-/* Sections of the state: 1 parameters, + 1 for momentum, + 2 for Adam's moments. */
-int32_t stk_optimizer_sections(const struct stk_optimizer_config *c);
-bool stk_optimizer_is_frozen(const struct stk_optimizer_config *c, const char *name);
-
-struct stk_optimizer_param {
+struct stk_optim_tensor {
   const char *name;
-  int64_t offset, n; /* elements */
-  bool frozen;
+  int64_t offset, n; /* elements of the flat region */
 };
 
-struct stk_optimizer;
+struct stk_optim_group {
+  double lr, weight_decay, momentum, beta1, beta2, eps;
+};
 
-/* Copies what it needs but the strings of config. Offsets ascend. SP_EINVAL: a pattern that matches no parameter. */
-SP_NODISCARD sp_status stk_optimizer_new(const struct stk_optimizer_config *config, const struct stk_optimizer_param *params,
-                                         int32_t n_params, struct stk_optimizer **out_o, struct sp_err *err);
+struct stk_optim_slice {
+  int64_t offset, n;
+  int32_t group;
+};
+
+struct stk_optimizer {
+  stk_optim_kind kind;
+  double dampening;
+  bool nesterov;
+  struct stk_optim_group *group; /* 0: the optimizer's own values; then the job's groups */
+  size_t n_groups;
+  int32_t *group_of; /* of each tensor, or STK_OPTIM_FROZEN */
+  size_t n_tensors;
+  struct stk_optim_slice *slice; /* ascending */
+  size_t n_slices;
+  int32_t n_moments; /* buffers of the region's size beside the parameters: 0, 1 or 2 */
+};
+
+/* tensors: ascending offsets, not overlapping. SP_EINVAL for values out of range, and for a pattern
+ * that matches no parameter (it names it); SP_ENOMEM. Free with stk_optimizer_free. */
+SP_NODISCARD sp_status stk_optimizer_new(const struct sp_optimizer_opts *opts,
+                                         const struct stk_optim_tensor *tensors, size_t n_tensors,
+                                         struct stk_optimizer **out_optimizer, struct sp_err *err);
+
+/* Accepts NULL. */
 void stk_optimizer_free(struct stk_optimizer *o);
 
-/* Group 0 is the optimizer's own. */
-int32_t stk_optimizer_n_groups(const struct stk_optimizer *o);
-double stk_optimizer_base_lr(const struct stk_optimizer *o, int32_t group);
+/* True if a `freeze` pattern matches. */
+bool stk_optim_is_frozen(const struct sp_optimizer_opts *opts, const char *name);
 
-/* The numbers of step t (from 1): lr per group (NULL: the base ones), bias corrections by the engine's own power. */
-void stk_optimizer_prepare(struct stk_optimizer *o, int64_t t, const double *lr, double grad_scale, double clip_value);
+/* The scalars of update number `step` (counted from 1) of one group at rate lr. grad_scale: see
+ * stk_optim_grad_scale; clip_value: 0 is off. */
+void stk_optimizer_scalars(const struct stk_optimizer *o, size_t group, double lr, int64_t step,
+                           double grad_scale, double clip_value, struct stk_optim_scalars *out);
 
-struct stk_optimizer_slice {
-  int64_t offset, n;
-  const struct stk_optim_scalars *scalars;
-};
-int32_t stk_optimizer_n_slices(const struct stk_optimizer *o);
-struct stk_optimizer_slice stk_optimizer_slice_at(const struct stk_optimizer *o, int32_t i);
+/* What the summed gradient of `lanes` lanes is multiplied by: 1 / lanes times, with max_norm > 0,
+ * min(1, max_norm / (norm + 1e-6)) (clip_grad_norm_). sums: the sumsq kernel's, added in index
+ * order. out_norm (may be NULL) is the norm of the mean gradient. */
+double stk_optim_grad_scale(const double *sums, int64_t n_sums, double max_norm, int64_t lanes,
+                            double *out_norm);
 
 #endif

@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 #include "engine/graph/graph.h"
+#include "engine/optim/schedule.h"
 #include "engine/trainer/callbacks/early_stopping.h"
 #include "engine/trainer/callbacks/model_checkpoint.h"
 
 enum {
   STK_CONTROL_VERSION = 1,
-  STK_CONTROL_SCHEDULES = 8,
   STK_CONTROL_EARLY = 4,
   STK_CONTROL_CKPT = 4,
   STK_CONTROL_METRICS = 128
@@ -62,7 +62,7 @@ struct stk_control {
   int64_t val_runs;      /* validations completed */
   int64_t elapsed_ns;    /* training time before this process (max_time); a clock: not hashed */
   double scalars[STK_GRAPH_MAX_HOST]; /* host scalars by the training graph's index */
-  uint64_t schedules[STK_CONTROL_SCHEDULES][8]; /* a struct stk_schedule_state each (optim/schedule.h) */
+  struct stk_schedule_state schedules[STK_SCHEDULE_MAX];
   struct stk_early_stopping early[STK_CONTROL_EARLY];
   struct stk_model_checkpoint ckpt[STK_CONTROL_CKPT];
   int32_t n_metrics, n_lanes;

@@ -23,11 +23,11 @@ static sp_status lay_out(const struct stk_module *m, struct stk_layout *l, struc
   }
   for (int32_t i = 0; i < m->n_params; i++) {
     l->param_offset[i] = l->section_bytes;
-    l->section_bytes += up(stk_shape_numel(&m->params[i]->shape) * l->real_bytes, ALIGN);
+    l->section_bytes = stk_state_next_offset(l->section_bytes, stk_shape_numel(&m->params[i]->shape) * l->real_bytes);
   }
   for (int32_t i = 0; i < m->n_running; i++) {
     l->running_offset[i] = l->running_bytes;
-    l->running_bytes += up(stk_shape_numel(&m->running[i].shape) * l->real_bytes, ALIGN);
+    l->running_bytes = stk_state_next_offset(l->running_bytes, stk_shape_numel(&m->running[i].shape) * l->real_bytes);
   }
   return SP_OK;
 }

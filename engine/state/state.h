@@ -45,6 +45,11 @@ struct stk_state {
   size_t control_bytes;
 };
 
+/* Where the tensor after one of `bytes` at `offset` starts: the layout's one rule. */
+static inline int64_t stk_state_next_offset(int64_t offset, int64_t bytes) {
+  return (offset + bytes + 63) / 64 * 64;
+}
+
 /* Lays out and gets the memory. n_lanes and the module's state size fix the control page's size. */
 SP_NODISCARD sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t n_sections,
                                      int32_t n_lanes, const struct stk_memory *memory, struct stk_state **out_s,

@@ -78,21 +78,23 @@ static bool buffers_new(stk_session *s) {
 
 static sp_status optimizer_new(stk_session *s, struct sp_err *err) {
   const struct stk_module *m = s->c.module;
-  struct stk_optimizer_param *p = sp_alloc_array((size_t)m->n_params + 1, sizeof *p);
-  if (!p) {
+  struct stk_optim_tensor *t = sp_alloc_array((size_t)m->n_params + 1, sizeof *t);
+  if (!t) {
     return sp_fail(err, SP_ENOMEM, "no memory for the optimizer");
   }
+  int64_t at = 0, real = s->c.real_bits / 8;
   for (int32_t i = 0; i < m->n_params; i++) {
-    p[i] = (struct stk_optimizer_param){
-      .name = m->params[i]->name,
-      .offset = s->state->layout.param_offset[i] / s->state->layout.real_bytes,
-      .n = stk_shape_numel(&m->params[i]->shape),
-      .frozen = s->frozen[i] != 0,
-    };
+    int64_t n = stk_shape_numel(&m->params[i]->shape);
+    t[i] = (struct stk_optim_tensor){m->params[i]->name, at / real, n};
+    at = stk_state_next_offset(at, n * real);
   }
-  sp_status st = stk_optimizer_new(&s->c.optimizer, p, m->n_params, &s->optimizer, err);
-  sp_free(p);
+  sp_status st = stk_optimizer_new(s->c.optimizer, t, (size_t)m->n_params, &s->optimizer, err);
+  sp_free(t);
   return st;
+}
+
+const struct stk_optimizer *stk_session_optimizer(const stk_session *s) {
+  return s->optimizer;
 }
 
 sp_status stk_session_new(const struct stk_session_config *config, stk_session **out_s, struct sp_err *err) {
@@ -108,15 +110,15 @@ sp_status stk_session_new(const struct stk_session_config *config, stk_session *
   s->frozen = frozen;
   s->rng.seed = config->seed;
   for (int32_t i = 0; i < m->n_params; i++) {
-    frozen[i] = stk_optimizer_is_frozen(&config->optimizer, m->params[i]->name);
+    frozen[i] = stk_optim_is_frozen(config->optimizer, m->params[i]->name);
   }
   sp_status st = stk_module_leaves(config->module, frozen, err);
   if (!st) {
-    st = stk_state_new(m, config->real_bits / 8, stk_optimizer_sections(&config->optimizer), config->n_lanes,
-                       config->memory, &s->state, err);
+    st = optimizer_new(s, err);
   }
   if (!st) {
-    st = optimizer_new(s, err);
+    st = stk_state_new(m, config->real_bits / 8, 1 + s->optimizer->n_moments, config->n_lanes, config->memory,
+                       &s->state, err);
   }
   if (!st && !buffers_new(s)) {
     st = sp_fail(err, SP_ENOMEM, "no memory for gradients (%lld bytes each)", (long long)s->state->layout.section_bytes);
@@ -397,29 +399,26 @@ static double clip_factor(stk_session *s, struct stk_window_result *r) {
   }
   struct stk_sumsq_args a = {s->grad[0], s->sumsq, s->state->layout.section_bytes / s->state->layout.real_bytes};
   run_kernel(s, s->c.kernels->sumsq, &a);
-  double sum = 0.0;
-  for (int64_t i = 0; i < s->n_chunks; i++) {
-    sum += s->sumsq[i];
-  }
-  r->grad_norm = sqrt(sum);
-  double f = s->c.clip_norm / (r->grad_norm + 1e-6);
-  return f < 1.0 ? f : 1.0;
+  return stk_optim_grad_scale(s->sumsq, s->n_chunks, s->c.clip_norm, 1, &r->grad_norm);
 }
 
 static void apply(stk_session *s, const double *lr, double grad_scale) {
   struct stk_state *st = s->state;
+  const struct stk_optimizer *o = s->optimizer;
   int64_t section = st->layout.section_bytes, real = st->layout.real_bytes;
   uint8_t *from = stk_state_read_slot(st), *to = stk_state_write_slot(st);
   int32_t n = st->layout.n_sections;
-  stk_optimizer_prepare(s->optimizer, st->now->global_step + 1, lr, grad_scale, s->c.clip_value);
-  for (int32_t i = 0; i < stk_optimizer_n_slices(s->optimizer); i++) {
-    struct stk_optimizer_slice sl = stk_optimizer_slice_at(s->optimizer, i);
-    int64_t at = sl.offset * real;
+  for (size_t i = 0; i < o->n_slices; i++) {
+    const struct stk_optim_slice *sl = &o->slice[i];
+    struct stk_optim_scalars scalars;
+    int64_t at = sl->offset * real;
+    stk_optimizer_scalars(o, (size_t)sl->group, lr[sl->group], st->now->global_step + 1, grad_scale, s->c.clip_value,
+                          &scalars);
     struct stk_optim_args a = {
       .p = from + at, .g = s->grad[0] + at, .p_out = to + at,
       .m = n > 1 ? from + section + at : NULL, .m_out = n > 1 ? to + section + at : NULL,
       .v = n > 2 ? from + 2 * section + at : NULL, .v_out = n > 2 ? to + 2 * section + at : NULL,
-      .scalars = sl.scalars, .n = sl.n, .kind = (int32_t)s->c.optimizer.kind, .stream = section * n > STREAM_BYTES,
+      .scalars = &scalars, .n = sl->n, .kind = (int32_t)o->kind, .stream = section * n > STREAM_BYTES,
     };
     run_kernel(s, s->c.kernels->optim, &a);
   }

@@ -23,7 +23,7 @@ struct stk_session_config {
   int32_t n_lanes;
   int64_t accumulate;
   uint64_t seed;
-  struct stk_optimizer_config optimizer;
+  const struct sp_optimizer_opts *optimizer; /* borrowed */
   double clip_norm, clip_value; /* 0: off */
   bool fuse, in_place;          /* passes */
   bool detect_anomaly;
@@ -58,9 +58,12 @@ struct stk_logged {
   struct stk_acc *lanes;         /* [n_lanes][STK_GRAPH_MAX_LOGS]: this window's last micro-batch */
 };
 
+/* The optimizer's groups, to make rates for. */
+const struct stk_optimizer *stk_session_optimizer(const stk_session *s);
+
 /* One optimizer step over all lanes: n_micro micro-batches per lane, gradients reduced, clipped, applied into the other slot.
  * On success `now` names the new slot (not committed yet: that is the loop's). `epoch_acc`: when not NULL every micro-batch is
- * added there too ([n_lanes][STK_GRAPH_MAX_LOGS]). lr_factor scales every group's learning rate. */
+ * added there too ([n_lanes][STK_GRAPH_MAX_LOGS]). */
 struct stk_window {
   stk_batch_fn batch;
   void *ctx;

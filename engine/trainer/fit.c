@@ -1,0 +1,556 @@
+/* The fit loop's phases. See fit.h for the order and docs/from-lightning.md for how it maps to Lightning's. */
+#include "engine/trainer/fit.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/trainer/callbacks/lr_monitor.h"
+#include "engine/trainer/run.h"
+#include "proto/base/mem.h"
+
+enum { PENDING_SAVES = STK_CONTROL_CKPT };
+
+struct pending {
+  int32_t ckpt;
+  struct stk_ckpt_decision decision;
+  struct stk_model_checkpoint before; /* what the page held, to put back when publishing fails */
+};
+
+struct stk_fit {
+  struct stk_fit_config c;
+  stk_session *s;
+  struct stk_control *now;
+  struct stk_run run;
+  int64_t started_ns;
+  struct stk_logged logged; /* of the last step */
+  double loss;
+  int64_t samples;
+  struct pending saves[PENDING_SAVES];
+  int32_t n_saves;
+  double *lr; /* per parameter group */
+};
+
+/* Rows of one moment, then sent together. */
+struct rows {
+  int32_t n;
+  char names[STK_GRAPH_MAX_LOGS + 8][72];
+  double values[STK_GRAPH_MAX_LOGS + 8];
+};
+
+static void row(struct rows *r, const char *name, const char *suffix, double value) {
+  if (r->n < (int32_t)(sizeof r->values / sizeof *r->values)) {
+    snprintf(r->names[r->n], sizeof r->names[0], "%s%s", name, suffix);
+    r->values[r->n++] = value;
+  }
+}
+
+static void send_rows(stk_fit *f, const struct rows *r, int64_t step) {
+  const char *names[STK_GRAPH_MAX_LOGS + 8];
+  for (int32_t i = 0; i < r->n; i++) {
+    names[i] = r->names[i];
+  }
+  if (r->n && f->c.host.metrics) {
+    f->c.host.metrics(f->c.host.ctx, step, r->n, names, r->values);
+  }
+}
+
+/* x-axis of the loggers: steps done before this one (Lightning's _batches_that_stepped). */
+static int64_t log_step(const stk_fit *f) {
+  return f->now->global_step > 0 ? f->now->global_step - 1 : 0;
+}
+
+/* ---- hooks */
+
+typedef void (*hook_fn)(stk_run *, const void *);
+
+static void call(stk_fit *f, hook_fn fn) {
+  if (fn) {
+    fn(&f->run, stk_session_config_of(f->s)->module->self);
+  }
+}
+
+static const stk_run_hooks *hooks_of(const stk_fit *f) {
+  static const stk_run_hooks none;
+  const stk_run_hooks *h = stk_session_config_of(f->s)->module->def->hooks;
+  return h ? h : &none;
+}
+
+/* ---- making */
+
+sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_fit **out_f, struct sp_err *err) {
+  stk_fit *f = sp_alloc(sizeof *f);
+  if (!f) {
+    return sp_fail(err, SP_ENOMEM, "no memory for the fit loop");
+  }
+  f->c = *config;
+  f->s = s;
+  f->now = stk_session_state(s)->now;
+  f->run = (struct stk_run){.control = f->now, .host = &f->c.host};
+  f->lr = sp_alloc_array(stk_session_optimizer(s)->n_groups, sizeof *f->lr);
+  f->started_ns = f->c.host.now_ns ? f->c.host.now_ns(f->c.host.ctx) : 0;
+  bool fresh = f->now->seq == 0;
+  for (int32_t i = 0; fresh && i < f->c.n_early; i++) {
+    stk_early_stopping_init(&f->now->early[i], &f->c.early[i].options);
+  }
+  for (int32_t i = 0; fresh && i < f->c.n_ckpt; i++) {
+    stk_model_checkpoint_init(&f->now->ckpt[i]);
+  }
+  stk_program *p = NULL;
+  const struct stk_sampler *sampler = stk_loader_sampler(f->c.train);
+  int64_t n0 = stk_sampler_n_samples(sampler, 0);
+  int64_t batch = n0 < sampler->batch_size ? n0 : sampler->batch_size;
+  sp_status st = f->lr ? stk_session_program(s, STK_TRAIN, batch, &p, err) : sp_fail(err, SP_ENOMEM, "no memory for rates");
+  if (st) {
+    stk_fit_free(f);
+    return st;
+  }
+  f->run.graph = stk_program_graph(p);
+  *out_f = f;
+  return SP_OK;
+}
+
+void stk_fit_free(stk_fit *f) {
+  if (f) {
+    sp_free(f->lr);
+  }
+  sp_free(f);
+}
+
+/* ---- checkpoints */
+
+static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool validation_next, struct sp_err *err) {
+  const char *names[STK_CONTROL_METRICS];
+  double values[STK_CONTROL_METRICS];
+  for (int32_t i = 0; i < f->now->n_metrics; i++) {
+    names[i] = f->now->metrics[i].name;
+    values[i] = f->now->metrics[i].value;
+  }
+  for (int32_t i = 0; i < f->c.n_ckpt; i++) {
+    struct stk_ckpt_situation now = {
+      .moment = moment, .validation_next = validation_next, .exists = f->c.host.exists, .ctx = f->c.host.ctx,
+      .scores = {f->now->epoch, f->now->global_step, (size_t)f->now->n_metrics, names, values}};
+    struct pending *p = &f->saves[f->n_saves];
+    sp_status st = stk_model_checkpoint_decide(&f->now->ckpt[i], &f->c.ckpt[i].options, &now, &p->decision, err);
+    if (st) {
+      return st;
+    }
+    p->ckpt = i;
+    p->before = f->now->ckpt[i];
+    stk_model_checkpoint_commit(&f->now->ckpt[i], &f->c.ckpt[i].options, &now, &p->decision);
+    f->n_saves += p->decision.save[0] || p->decision.last[0] ? 1 : 0;
+  }
+  return SP_OK;
+}
+
+static sp_status publish(stk_fit *f, const struct stk_ckpt_decision *d, struct sp_err *err) {
+  const struct stk_host *h = &f->c.host;
+  sp_status st = d->save[0] ? h->save(h->ctx, d->save, NULL, err) : SP_OK;
+  if (!st && d->last[0]) {
+    st = h->save(h->ctx, d->last, d->last_is_link && d->save[0] ? d->save : NULL, err);
+  }
+  return st;
+}
+
+/* After the commit: publishes what was decided. A failure is told, and the page forgets it; nothing older is removed. */
+static void do_saves(stk_fit *f) {
+  for (int32_t i = 0; i < f->n_saves; i++) {
+    const struct pending *p = &f->saves[i];
+    struct sp_err err = {0};
+    if (publish(f, &p->decision, &err)) {
+      f->now->ckpt[p->ckpt] = p->before;
+      continue;
+    }
+    for (size_t k = 0; k < p->decision.n_remove; k++) {
+      f->c.host.remove(f->c.host.ctx, p->decision.remove[k]);
+    }
+  }
+  f->n_saves = 0;
+}
+
+/* ---- early stopping */
+
+static sp_status check_early(stk_fit *f, bool epoch_end, struct sp_err *err) {
+  for (int32_t i = 0; i < f->c.n_early; i++) {
+    const struct stk_fit_early *e = &f->c.early[i];
+    double value;
+    if (e->at_epoch_end != epoch_end) {
+      continue;
+    }
+    if (!stk_metric_get(f->now, e->monitor, &value)) {
+      if (e->strict) {
+        return sp_fail(err, SP_EINVAL, "early_stopping: no metric is called '%s'; log it in a step function", e->monitor);
+      }
+      continue;
+    }
+    enum stk_early_verdict v = stk_early_stopping_check(&f->now->early[i], &e->options, value, f->now->epoch);
+    if (stk_early_verdict_stops(v)) {
+      char text[256];
+      stk_early_stopping_text(&f->now->early[i], &e->options, e->monitor, value, text, sizeof text);
+      f->c.host.say(f->c.host.ctx, text);
+      f->now->should_stop = 1;
+      f->now->stop_reason = STK_STOP_EARLY;
+    }
+  }
+  return SP_OK;
+}
+
+/* ---- stop rules */
+
+/* should_stop counts only when the minima are met. */
+static bool may_stop(const stk_fit *f) {
+  return f->now->should_stop && f->now->epoch >= f->c.min_epochs && f->now->global_step >= f->c.min_steps;
+}
+
+static bool steps_over(const stk_fit *f) {
+  return f->c.max_steps >= 0 && f->now->global_step >= f->c.max_steps;
+}
+
+static bool fit_over(const stk_fit *f) {
+  return f->c.n_train_batches == 0 || steps_over(f) || (f->c.max_epochs >= 0 && f->now->epoch >= f->c.max_epochs) ||
+         may_stop(f);
+}
+
+static bool epoch_over(const stk_fit *f) {
+  return f->now->batch >= f->c.n_train_batches || steps_over(f) || f->now->epoch_over ||
+         (f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs && f->now->global_step >= f->c.min_steps);
+}
+
+static void check_time(stk_fit *f) {
+  if (f->c.max_time_ns <= 0) {
+    return;
+  }
+  int64_t t = f->c.host.now_ns(f->c.host.ctx);
+  f->now->elapsed_ns += t - f->started_ns;
+  f->started_ns = t;
+  if (f->now->elapsed_ns >= f->c.max_time_ns && !f->now->should_stop) {
+    f->now->should_stop = 1;
+    f->now->stop_reason = STK_STOP_TIME;
+    f->c.host.say(f->c.host.ctx, "max_time is over: stopping");
+  }
+}
+
+/* ---- the phases */
+
+static sp_status next_batch(void *ctx, int32_t lane, int64_t micro, struct stk_lane_batch *out, struct sp_err *err) {
+  stk_fit *f = ctx;
+  int32_t n_lanes = stk_session_config_of(f->s)->n_lanes;
+  int64_t batch = f->now->batch + micro, last = f->run.window - 1;
+  struct stk_loader_at at = {f->now->epoch, lane, batch}, then = at;
+  if (micro < last) {
+    then.batch++;
+  } else if (lane + 1 < n_lanes) {
+    then = (struct stk_loader_at){f->now->epoch, lane + 1, f->now->batch};
+  } else if (batch + 1 < f->c.n_train_batches) {
+    then = (struct stk_loader_at){f->now->epoch, 0, batch + 1};
+  } else {
+    then = (struct stk_loader_at){f->now->epoch + 1, 0, 0};
+  }
+  struct stk_loader_batch b;
+  sp_status st = stk_loader_next(f->c.train, at, &then, &b, err);
+  if (!st && b.n == 0) {
+    st = sp_fail(err, SP_EINTERNAL, "lane %d has no batch %lld", (int)lane, (long long)batch);
+  }
+  if (!st) {
+    *out = (struct stk_lane_batch){b.x, b.y, b.n, (uint64_t)(f->now->epoch * f->c.n_train_batches + batch)};
+  }
+  return st;
+}
+
+/* How many batches this window has; on_train_batch_start may cut it short and end the epoch. */
+static void open_window(stk_fit *f) {
+  int64_t n = stk_session_config_of(f->s)->accumulate;
+  const stk_run_hooks *h = hooks_of(f);
+  int64_t left = f->c.n_train_batches - f->now->batch;
+  n = n < left ? n : left;
+  f->run.window = n;
+  for (int64_t k = 0; h->on_train_batch_start && k < n; k++) {
+    f->run.batch_idx = f->now->batch + k;
+    if (h->on_train_batch_start(&f->run, stk_session_config_of(f->s)->module->self) == -1) {
+      f->now->epoch_over = 1;
+      f->run.window = k;
+      return;
+    }
+  }
+}
+
+static void learning_rates(stk_fit *f) {
+  const struct stk_optimizer *o = stk_session_optimizer(f->s);
+  for (size_t g = 0; g < o->n_groups; g++) {
+    f->lr[g] = stk_schedule_lr(&f->c.schedules, f->now->schedules, o->group[g].lr, f->now->global_step, f->now->epoch);
+  }
+}
+
+static void log_rates(stk_fit *f, struct rows *r) {
+  static const char *const names[] = {"SGD", "Adam", "AdamW"};
+  const struct stk_optimizer *o = stk_session_optimizer(f->s);
+  for (size_t g = 0; g < o->n_groups; g++) {
+    char name[72];
+    struct stk_lr_series series = {.optimizer = names[o->kind], .group = (int64_t)g, .n_groups = (int64_t)o->n_groups};
+    if (stk_lr_monitor_name(&series, name, sizeof name, NULL) == SP_OK) {
+      row(r, name, "", f->lr[g]);
+    }
+  }
+}
+
+/* Gives the schedules that reduce on plateaus their metrics. */
+static sp_status observe(stk_fit *f, sp_lr_interval at, int64_t done, struct sp_err *err) {
+  for (size_t i = 0; i < f->c.schedules.n; i++) {
+    const struct sp_lr_opts *o = &f->c.schedules.item[i];
+    double value;
+    if (!stk_schedule_wants(&f->c.schedules, i, at, done)) {
+      continue;
+    }
+    if (stk_metric_get(f->now, o->monitor, &value)) {
+      stk_schedule_observe(&f->c.schedules, i, &f->now->schedules[i], value);
+    } else if (o->strict) {
+      return sp_fail(err, SP_EINVAL, "lr_scheduler %zu: no metric is called '%s'; log it in a step function", i, o->monitor);
+    }
+  }
+  return SP_OK;
+}
+
+static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
+  if (epoch_over(f)) {
+    f->now->phase = STK_PHASE_EPOCH_END;
+    return SP_OK;
+  }
+  open_window(f);
+  if (f->run.window == 0) {
+    f->now->phase = STK_PHASE_EPOCH_END;
+    return SP_OK;
+  }
+  learning_rates(f);
+  struct stk_window w = {.batch = next_batch, .ctx = f, .n_micro = f->run.window, .lr = f->lr,
+                         .epoch_acc = stk_control_acc(f->now, 0)};
+  struct stk_window_result r;
+  sp_status st = stk_session_train(f->s, &w, &r, err);
+  if (st) {
+    return st;
+  }
+  f->logged = r.logged;
+  f->loss = r.loss;
+  f->samples = r.samples;
+  f->now->batch += f->run.window;
+  f->now->total_batches += f->run.window;
+  f->now->phase = STK_PHASE_BATCH_END;
+  return SP_OK;
+}
+
+static bool validation_due(const stk_fit *f) {
+  if (!f->c.val || f->c.val_every <= 0 || f->c.n_val_batches <= 0) {
+    return false;
+  }
+  bool stop = f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs && f->now->global_step >= f->c.min_steps;
+  if (f->c.val_across_epochs) {
+    return stop || f->now->total_batches % f->c.val_every < f->run.window;
+  }
+  bool epoch_due = (f->now->epoch + 1) % f->c.val_epochs == 0;
+  return epoch_due && (stop || f->now->batch / f->c.val_every != (f->now->batch - f->run.window) / f->c.val_every);
+}
+
+/* Step values of everything logged: into the metrics table, the progress line, and rows when a log is due. */
+static void log_batch(stk_fit *f, bool due) {
+  const struct stk_graph *g = f->logged.graph;
+  int32_t n_lanes = stk_session_config_of(f->s)->n_lanes, n_bar = 0;
+  const char *bar[STK_GRAPH_MAX_LOGS + 1];
+  double bar_values[STK_GRAPH_MAX_LOGS + 1];
+  struct rows r = {0};
+  bar[n_bar] = "loss";
+  bar_values[n_bar++] = f->loss;
+  for (int32_t i = 0; g && i < g->n_logs; i++) {
+    const struct stk_log_entry *e = &g->logs[i];
+    double v = stk_acc_value(e, f->logged.lanes, i, n_lanes);
+    if (!(e->flags & STK_ON_STEP)) {
+      continue;
+    }
+    char name[72];
+    snprintf(name, sizeof name, "%s%s", e->name, e->flags & STK_ON_EPOCH ? "_step" : "");
+    stk_metric_set(f->now, name, v);
+    stk_metric_set(f->now, e->name, v);
+    if (e->flags & STK_PROG_BAR) {
+      bar[n_bar] = e->name;
+      bar_values[n_bar++] = v;
+    }
+    if (due && !(e->flags & STK_NO_LOGGER)) {
+      row(&r, name, "", v);
+    }
+  }
+  if (due) {
+    if (f->c.lr_monitor_step) {
+      log_rates(f, &r);
+    }
+    row(&r, "epoch", "", (double)f->now->epoch);
+    send_rows(f, &r, log_step(f));
+  }
+  struct stk_progress p = {.stage = STK_TRAIN, .epoch = f->now->epoch, .batch = f->now->batch,
+                           .n_batches = f->c.n_train_batches, .global_step = f->now->global_step, .samples = f->samples};
+  if (f->c.host.progress) {
+    f->c.host.progress(f->c.host.ctx, &p, n_bar, bar, bar_values);
+  }
+}
+
+static sp_status phase_batch_end(stk_fit *f, struct sp_err *err) {
+  bool due = f->c.log_every > 0 && (f->now->global_step % f->c.log_every == 0 || f->now->should_stop);
+  check_time(f);
+  log_batch(f, due);
+  for (int64_t k = 0; k < f->run.window; k++) {
+    f->run.batch_idx = f->now->batch - f->run.window + k;
+    call(f, hooks_of(f)->on_train_batch_end);
+  }
+  bool validate = validation_due(f);
+  f->now->phase = validate ? STK_PHASE_VALIDATE : STK_PHASE_BATCH;
+  return decide_saves(f, STK_CKPT_TRAIN_BATCH_END, validate, err);
+}
+
+static sp_status phase_sanity(stk_fit *f, struct sp_err *err) {
+  struct stk_eval_config c = {STK_VALIDATE, true, f->c.sanity_batches, f->c.val, &f->c.host};
+  struct stk_eval_result r;
+  sp_status st = stk_evaluate(f->s, &c, &r, err);
+  if (!st && !r.stopped) {
+    f->now->phase = STK_PHASE_TRAIN_START;
+  }
+  return st;
+}
+
+static sp_status phase_validate(stk_fit *f, struct sp_err *err) {
+  struct stk_eval_config c = {STK_VALIDATE, false, f->c.n_val_batches, f->c.val, &f->c.host};
+  struct stk_eval_result e;
+  call(f, hooks_of(f)->on_validation_start);
+  sp_status st = stk_evaluate(f->s, &c, &e, err);
+  if (st || e.stopped) {
+    return st; /* the phase stands: validation starts again, with the same result */
+  }
+  struct rows r = {0};
+  for (int32_t i = 0; i < e.n; i++) {
+    stk_metric_set(f->now, e.names[i], e.values[i]);
+    row(&r, e.names[i], "", e.values[i]);
+  }
+  row(&r, "epoch", "", (double)f->now->epoch);
+  send_rows(f, &r, log_step(f));
+  f->now->val_runs++;
+  call(f, hooks_of(f)->on_validation_end);
+  st = check_early(f, false, err);
+  if (!st) {
+    st = observe(f, SP_LR_BY_STEP, f->now->global_step, err);
+  }
+  f->now->phase = STK_PHASE_BATCH;
+  return st ? st : decide_saves(f, STK_CKPT_VALIDATION_END, false, err);
+}
+
+static sp_status phase_epoch_start(stk_fit *f) {
+  if (fit_over(f)) {
+    f->now->phase = STK_PHASE_DONE;
+    call(f, hooks_of(f)->on_train_end);
+    call(f, hooks_of(f)->on_fit_end);
+    return SP_OK;
+  }
+  f->now->batch = 0;
+  f->now->epoch_over = 0;
+  memset(stk_control_acc(f->now, 0), 0,
+         sizeof(struct stk_acc) * STK_GRAPH_MAX_LOGS * (size_t)stk_session_config_of(f->s)->n_lanes);
+  learning_rates(f);
+  if (f->c.lr_monitor_epoch) {
+    struct rows r = {0};
+    log_rates(f, &r);
+    send_rows(f, &r, f->now->global_step);
+  }
+  call(f, hooks_of(f)->on_train_epoch_start);
+  f->now->phase = STK_PHASE_BATCH;
+  return SP_OK;
+}
+
+static sp_status phase_epoch_end(stk_fit *f, struct sp_err *err) {
+  const struct stk_graph *g = f->run.graph;
+  struct rows r = {0};
+  for (int32_t i = 0; i < g->n_logs; i++) {
+    const struct stk_log_entry *e = &g->logs[i];
+    if (!(e->flags & STK_ON_EPOCH)) {
+      continue;
+    }
+    char name[72];
+    snprintf(name, sizeof name, "%s%s", e->name, e->flags & STK_ON_STEP ? "_epoch" : "");
+    double v = stk_acc_value(e, stk_control_acc(f->now, 0), i, stk_session_config_of(f->s)->n_lanes);
+    stk_metric_set(f->now, name, v);
+    stk_metric_set(f->now, e->name, v);
+    if (!(e->flags & STK_NO_LOGGER)) {
+      row(&r, name, "", v);
+    }
+  }
+  call(f, hooks_of(f)->on_train_epoch_end);
+  if (r.n) {
+    row(&r, "epoch", "", (double)f->now->epoch);
+    send_rows(f, &r, log_step(f));
+  }
+  sp_status st = check_early(f, true, err);
+  if (!st) {
+    st = observe(f, SP_LR_BY_EPOCH, f->now->epoch + 1, err);
+  }
+  if (!st) {
+    st = decide_saves(f, STK_CKPT_TRAIN_EPOCH_END, false, err);
+  }
+  f->now->epoch++;
+  f->now->phase = STK_PHASE_EPOCH_START;
+  return st;
+}
+
+static sp_status one_phase(stk_fit *f, struct sp_err *err) {
+  switch ((stk_phase)f->now->phase) {
+  case STK_PHASE_START:
+    call(f, hooks_of(f)->on_fit_start);
+    f->now->phase = f->c.val && f->c.sanity_batches > 0 ? STK_PHASE_SANITY : STK_PHASE_TRAIN_START;
+    return SP_OK;
+  case STK_PHASE_SANITY:
+    return phase_sanity(f, err);
+  case STK_PHASE_TRAIN_START:
+    call(f, hooks_of(f)->on_train_start);
+    f->now->phase = STK_PHASE_EPOCH_START;
+    return SP_OK;
+  case STK_PHASE_EPOCH_START:
+    return phase_epoch_start(f);
+  case STK_PHASE_BATCH:
+    return phase_batch(f, err);
+  case STK_PHASE_BATCH_END:
+    return phase_batch_end(f, err);
+  case STK_PHASE_VALIDATE:
+    return phase_validate(f, err);
+  case STK_PHASE_EPOCH_END:
+    return phase_epoch_end(f, err);
+  case STK_PHASE_DONE:
+  case STK_PHASE_COUNT:
+    break;
+  }
+  return SP_OK;
+}
+
+sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
+  f->n_saves = 0;
+  sp_status st = one_phase(f, err);
+  if (st) {
+    return st;
+  }
+  stk_state_commit(stk_session_state(f->s));
+  if (f->n_saves) {
+    do_saves(f);
+    stk_state_commit(stk_session_state(f->s));
+  }
+  *out_done = f->now->phase == STK_PHASE_DONE;
+  return SP_OK;
+}
+
+sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err) {
+  bool done = f->now->phase == STK_PHASE_DONE;
+  while (!done) {
+    sp_status st = stk_fit_advance(f, &done, err);
+    if (st) {
+      return st;
+    }
+    /* A step that is not followed by its end would repeat its logging in the next process: finish it first. */
+    if (!done && f->now->phase != STK_PHASE_BATCH_END && f->c.host.stop_asked(f->c.host.ctx)) {
+      *out_why = STK_STOP_SIGNAL;
+      return SP_OK;
+    }
+  }
+  *out_why = (stk_stop)f->now->stop_reason;
+  return SP_OK;
+}

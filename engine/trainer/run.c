@@ -1,0 +1,75 @@
+/* What run hooks may ask and do. */
+#include "engine/trainer/run.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "engine/trainer/fit.h"
+
+int64_t stk_run_epoch(const stk_run *r) {
+  return r->control->epoch;
+}
+
+int64_t stk_run_global_step(const stk_run *r) {
+  return r->control->global_step;
+}
+
+int64_t stk_run_batch_idx(const stk_run *r) {
+  return r->batch_idx;
+}
+
+void *stk_run_state(stk_run *r) {
+  return stk_control_module(r->control);
+}
+
+double stk_run_metric(const stk_run *r, const char *name) {
+  double v;
+  return stk_metric_get(r->control, name, &v) ? v : (double)NAN;
+}
+
+void stk_run_log(stk_run *r, const char *name, double value, uint32_t flags) {
+  stk_metric_set(r->control, name, value);
+  if (!(flags & STK_NO_LOGGER) && r->host->metrics) {
+    int64_t step = r->control->global_step > 0 ? r->control->global_step - 1 : 0;
+    r->host->metrics(r->host->ctx, step, 1, &name, &value);
+  }
+}
+
+stk_status stk_run_set_scalar(stk_run *r, const char *name, double value) {
+  for (int32_t i = 0; i < r->graph->n_hosts; i++) {
+    if (strcmp(r->graph->hosts[i].name, name) == 0) {
+      r->control->scalars[i] = value;
+      return SP_OK;
+    }
+  }
+  return SP_ENOENT;
+}
+
+void stk_run_stop(stk_run *r) {
+  r->control->should_stop = 1;
+  r->control->stop_reason = STK_STOP_MODULE;
+}
+
+void stk_metric_set(struct stk_control *c, const char *name, double value) {
+  int32_t i = 0;
+  while (i < c->n_metrics && strcmp(c->metrics[i].name, name) != 0) {
+    i++;
+  }
+  if (i == STK_CONTROL_METRICS) {
+    return;
+  }
+  c->n_metrics = i == c->n_metrics ? i + 1 : c->n_metrics;
+  snprintf(c->metrics[i].name, sizeof c->metrics[i].name, "%s", name);
+  c->metrics[i].value = value;
+}
+
+bool stk_metric_get(const struct stk_control *c, const char *name, double *out_value) {
+  for (int32_t i = 0; i < c->n_metrics; i++) {
+    if (strcmp(c->metrics[i].name, name) == 0) {
+      *out_value = c->metrics[i].value;
+      return true;
+    }
+  }
+  return false;
+}
