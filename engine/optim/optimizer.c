@@ -36,10 +36,10 @@ static void groups_fill(struct stk_optimizer *o, const struct sp_optimizer_opts 
     o->group[i + 1] = (struct stk_optim_group){
         .lr = given(g->lr, own.lr),
         .weight_decay = given(g->weight_decay, own.weight_decay),
-        .momentum = adam ? 0.0 : given(g->momentum, own.momentum),
-        .beta1 = adam ? given(g->beta1, own.beta1) : 0.0,
-        .beta2 = adam ? given(g->beta2, own.beta2) : 0.0,
-        .eps = adam ? given(g->eps, own.eps) : 0.0,
+        .momentum = adam ? 0.0 : own.momentum,
+        .beta1 = adam ? own.beta1 : 0.0,
+        .beta2 = adam ? own.beta2 : 0.0,
+        .eps = adam ? own.eps : 0.0,
     };
   }
 }
