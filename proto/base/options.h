@@ -174,6 +174,8 @@ struct sp_lr_opts {
   bool strict; /* a monitored metric that is not there is an error */
 };
 
+enum { SP_SCHEDULES_MAX = 8 };
+
 struct sp_lr_chain {
   struct sp_lr_opts *items;
   size_t n;

@@ -240,6 +240,22 @@ static sp_status check_optimizer(const struct sp_job *job, struct sp_err *err) {
   return SP_OK;
 }
 
+static sp_status check_schedules(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_trainer_opts *t = &job->trainer;
+  if (job->lr.n > SP_SCHEDULES_MAX) {
+    FAIL("lr_scheduler", "more than %d schedules", SP_SCHEDULES_MAX);
+  }
+  for (size_t i = 0; i < job->lr.n; i++) {
+    const struct sp_lr_opts *s = &job->lr.items[i];
+    if (s->kind == SP_LR_COSINE && s->t_max == SP_INT_NONE && t->max_epochs < 0 &&
+        t->max_steps < 0) {
+      FAIL("lr_scheduler",
+           "cosine needs t_max, or a run with an end (trainer.max_epochs, trainer.max_steps)");
+    }
+  }
+  return SP_OK;
+}
+
 static sp_status check_start(const struct sp_job *job, struct sp_err *err) {
   if (!job->weights.path && job->weights.n_map > 0) {
     FAIL("weights.map", "weights.path is missing: the file whose names are mapped");
@@ -261,8 +277,9 @@ static sp_status check_start(const struct sp_job *job, struct sp_err *err) {
 
 sp_status sp_check_job(const struct sp_job *job, struct sp_err *err) {
   static sp_status (*const rules[])(const struct sp_job *, struct sp_err *) = {
-      check_length, check_validation, check_barebones, check_kernels,   check_callbacks,
-      check_paths,  check_labels,     check_synthetic, check_optimizer, check_start,
+      check_length,    check_validation, check_barebones, check_kernels,
+      check_callbacks, check_paths,      check_labels,    check_synthetic,
+      check_optimizer, check_schedules,  check_start,
   };
   for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++) {
     sp_status status = rules[i](job, err);

@@ -409,6 +409,12 @@ static void test_job_impossible_combinations_are_refused(void **state) {
        "job.yaml:5:33: optimizer.betas: \"1\" is refused: a beta of 1 never forgets; it must be "
        "below "
        "1"},
+      {BASE "lr_scheduler: cosine\ntrainer: {max_epochs: -1}\n",
+       "job.yaml:5:15: lr_scheduler: cosine needs t_max, or a run with an end (trainer.max_epochs, "
+       "trainer.max_steps)"},
+      {BASE
+       "lr_scheduler: [cosine, cosine, cosine, cosine, cosine, cosine, cosine, cosine, cosine]\n",
+       "job.yaml:5:15: lr_scheduler: more than 8 schedules"},
       {BASE "weights: {map: {a: b}}\n",
        "job.yaml:5:16: weights.map: weights.path is missing: the file whose names are mapped"},
       {BASE "ckpt_path: last\nweights: {path: w}\n",
