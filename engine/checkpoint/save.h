@@ -51,11 +51,16 @@ struct stk_ckpt_plan {
   int64_t control_version;
   const void *control;
   size_t control_bytes; /* at most STK_MANIFEST_MAX_CONTROL */
+  const void *identity; /* the control page without clocks, for the state hash; NULL: control */
+  size_t identity_bytes;
   const struct stk_ckpt_tensor *tensors;
   size_t n_tensors;
   uint64_t shard_bytes;   /* 0: 2 GiB */
   uint64_t reserve_bytes; /* kept free on the disk; 0: 1 MiB */
 };
+
+/* The manifest's state_hash is SHA-256 over, in order of names, each tensor's line "<name> <dtype>
+ * <d0>x<d1>... <crc32c>\n", then the bytes of `identity`. */
 
 /* The published name, relative to the parent. */
 struct stk_ckpt_saved {

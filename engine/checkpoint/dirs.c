@@ -1,0 +1,236 @@
+/* See the header. Removal renames first, so that a reader never sees half a checkpoint under its
+ * published name, whatever interrupts it.
+ */
+#include "engine/checkpoint/dirs.h"
+
+#include "proto/base/fault.h"
+#include "proto/base/file.h"
+#include "proto/base/mem.h"
+#include "proto/base/strutil.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MAX_VERSIONS = 10000 };
+
+sp_status stk_ckpt_fault(int e, const char *what, struct sp_err *err) {
+  if (e == 0) {
+    return SP_OK;
+  }
+  errno = e;
+  return sp_fail_errno(err, "checkpoint: %s", what);
+}
+
+static sp_status make_nonce(char out[STK_CKPT_NONCE_BYTES], struct sp_err *err) {
+  uint64_t bits;
+  if (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
+    return sp_fail_errno(err, "checkpoint: no random bits");
+  }
+  snprintf(out, STK_CKPT_NONCE_BYTES, "%016" PRIx64, bits);
+  return SP_OK;
+}
+
+static sp_status open_parent(const char *parent, int *out_fd, struct sp_err *err) {
+  int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) {
+    return sp_fail_errno(err, "checkpoint: cannot open directory %s", parent);
+  }
+  *out_fd = fd;
+  return SP_OK;
+}
+
+static sp_status make_directory(struct stk_ckpt_tmp *tmp, const char *parent, struct sp_err *err) {
+  sp_status st = stk_ckpt_fault(SP_FAULT("checkpoint.mkdir"), "mkdir", err);
+  if (st != SP_OK) {
+    return st;
+  }
+  if (mkdirat(tmp->parent_fd, tmp->name, 0755) != 0) {
+    return sp_fail_errno(err, "checkpoint: cannot make %s/%s", parent, tmp->name);
+  }
+  tmp->dir_fd = openat(tmp->parent_fd, tmp->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (tmp->dir_fd < 0) {
+    st = sp_fail_errno(err, "checkpoint: cannot open %s/%s", parent, tmp->name);
+    unlinkat(tmp->parent_fd, tmp->name, AT_REMOVEDIR);
+  }
+  return st;
+}
+
+sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation,
+                            struct stk_ckpt_tmp *out, struct sp_err *err) {
+  struct stk_ckpt_tmp tmp = {.parent_fd = -1, .dir_fd = -1};
+  sp_status st = sp_mkdir_p(parent, 0755, err);
+  if (st == SP_OK) {
+    st = make_nonce(tmp.nonce, err);
+  }
+  if (st == SP_OK) {
+    st = open_parent(parent, &tmp.parent_fd, err);
+  }
+  if (st != SP_OK) {
+    return st;
+  }
+  snprintf(tmp.name, sizeof tmp.name, "tmp-%" PRId64 "-%" PRId64 "-%s", step, generation,
+           tmp.nonce);
+  st = make_directory(&tmp, parent, err);
+  if (st != SP_OK) {
+    close(tmp.parent_fd);
+    return st;
+  }
+  *out = tmp;
+  return SP_OK;
+}
+
+/* 0, or an errno; EEXIST where the name is taken. */
+static int rename_to_new(int parent_fd, const char *from, const char *to) {
+  if (renameat2(parent_fd, from, parent_fd, to, RENAME_NOREPLACE) == 0) {
+    return 0;
+  }
+  /* File systems without RENAME_NOREPLACE: a directory replaces an empty directory at most. */
+  if (errno == EINVAL || errno == ENOSYS) {
+    if (renameat(parent_fd, from, parent_fd, to) == 0) {
+      return 0;
+    }
+  }
+  return errno == ENOTEMPTY ? EEXIST : errno;
+}
+
+sp_status stk_ckpt_tmp_publish(struct stk_ckpt_tmp *tmp, int64_t step,
+                               char out_name[STK_CKPT_NAME_BYTES], struct sp_err *err) {
+  char name[STK_CKPT_NAME_BYTES];
+  sp_status st = stk_ckpt_fault(SP_FAULT("checkpoint.publish"), "publishing", err);
+  if (st != SP_OK) {
+    return st;
+  }
+  snprintf(name, sizeof name, "step-%" PRId64, step);
+  int e = rename_to_new(tmp->parent_fd, tmp->name, name);
+  for (int v = 1; e == EEXIST && v < MAX_VERSIONS; v++) {
+    snprintf(name, sizeof name, "step-%" PRId64 "-v%d", step, v);
+    e = rename_to_new(tmp->parent_fd, tmp->name, name);
+  }
+  if (e != 0) {
+    return stk_ckpt_fault(e, "cannot rename to its final name", err);
+  }
+  tmp->name[0] = 0;
+  memcpy(out_name, name, sizeof name);
+  st = stk_ckpt_fault(SP_FAULT("checkpoint.parent"), "the directory of checkpoints", err);
+  return st == SP_OK ? sp_fsync(tmp->parent_fd, "the directory of checkpoints", err) : st;
+}
+
+/* Removes a directory of plain files. */
+static sp_status remove_directory(int parent_fd, const char *name, struct sp_err *err) {
+  int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+  if (!d) {
+    sp_status st = sp_fail_errno(err, "checkpoint: cannot open %s", name);
+    if (fd >= 0) {
+      close(fd);
+    }
+    return st;
+  }
+  sp_status st = SP_OK;
+  for (const struct dirent *e = readdir(d); e && st == SP_OK; e = readdir(d)) {
+    bool dots = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    if (!dots && unlinkat(fd, e->d_name, 0) != 0) {
+      st = sp_fail_errno(err, "checkpoint: cannot remove %s/%s", name, e->d_name);
+    }
+  }
+  closedir(d);
+  if (st == SP_OK && unlinkat(parent_fd, name, AT_REMOVEDIR) != 0) {
+    st = sp_fail_errno(err, "checkpoint: cannot remove %s", name);
+  }
+  return st;
+}
+
+void stk_ckpt_tmp_close(struct stk_ckpt_tmp *tmp) {
+  close(tmp->dir_fd);
+  if (tmp->name[0]) {
+    sp_status ignored = remove_directory(tmp->parent_fd, tmp->name, NULL);
+    (void)ignored;
+  }
+  close(tmp->parent_fd);
+}
+
+/* Digits without leading zeros, up to `stop`. */
+static bool parse_number(const char **p, int64_t *out) {
+  char digits[20];
+  size_t n = strspn(*p, "0123456789");
+  if (n == 0 || n >= sizeof digits || (n > 1 && **p == '0')) {
+    return false;
+  }
+  memcpy(digits, *p, n);
+  digits[n] = 0;
+  *p += n;
+  return sp_parse_i64(digits, out) == SP_OK;
+}
+
+bool stk_ckpt_name_parse(const char *name, int64_t *out_step, int64_t *out_version) {
+  const char *p = name;
+  if (strncmp(p, "step-", 5) != 0) {
+    return false;
+  }
+  p += 5;
+  *out_version = 0;
+  if (!parse_number(&p, out_step)) {
+    return false;
+  }
+  if (strncmp(p, "-v", 2) == 0) {
+    p += 2;
+    if (!parse_number(&p, out_version)) {
+      return false;
+    }
+  }
+  return *p == 0;
+}
+
+sp_status stk_ckpt_remove(const char *parent, const char *name, struct sp_err *err) {
+  int64_t step;
+  int64_t version;
+  char nonce[STK_CKPT_NONCE_BYTES];
+  char trash[2 * STK_CKPT_NAME_BYTES];
+  int fd = -1;
+  if (strlen(name) >= STK_CKPT_NAME_BYTES || !stk_ckpt_name_parse(name, &step, &version)) {
+    return sp_fail(err, SP_EINVAL, "checkpoint: '%.100s' is not the name of a checkpoint", name);
+  }
+  sp_status st = make_nonce(nonce, err);
+  if (st == SP_OK) {
+    st = open_parent(parent, &fd, err);
+  }
+  if (st != SP_OK) {
+    return st;
+  }
+  snprintf(trash, sizeof trash, "trash-%s-%s", name, nonce);
+  if (renameat(fd, name, fd, trash) != 0) {
+    st = sp_fail_errno(err, "checkpoint: cannot remove %s/%s", parent, name);
+  } else {
+    st = sp_fsync(fd, parent, err);
+    if (st == SP_OK) {
+      st = stk_ckpt_fault(SP_FAULT("checkpoint.trash"), "removing", err);
+    }
+    if (st == SP_OK) {
+      st = remove_directory(fd, trash, err);
+    }
+  }
+  close(fd);
+  return st;
+}
+
+sp_status stk_ckpt_sweep(const char *parent, struct sp_err *err) {
+  DIR *d = opendir(parent);
+  if (!d) {
+    return errno == ENOENT ? SP_OK : sp_fail_errno(err, "checkpoint: cannot open %s", parent);
+  }
+  sp_status st = SP_OK;
+  for (const struct dirent *e = readdir(d); e && st == SP_OK; e = readdir(d)) {
+    if (strncmp(e->d_name, "tmp-", 4) == 0 || strncmp(e->d_name, "trash-", 6) == 0) {
+      st = remove_directory(dirfd(d), e->d_name, err);
+    }
+  }
+  closedir(d);
+  return st;
+}

@@ -1,0 +1,163 @@
+/* Which checkpoints a directory holds, and what "last" and "best" mean. */
+#include "engine/checkpoint/dirs.h"
+#include "engine/checkpoint/load.h"
+#include "proto/base/file.h"
+#include "proto/base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_BEST_BYTES = 1 << 16 };
+
+static void inspect(const char *parent, struct stk_ckpt_info *info) {
+  char path[PATH_MAX];
+  struct stk_ckpt *ck = sp_alloc(sizeof *ck);
+  struct sp_err why = {0};
+  int n = snprintf(path, sizeof path, "%s/%s", parent, info->name);
+  if (!ck || n < 0 || (size_t)n >= sizeof path) {
+    snprintf(info->why, sizeof info->why, "cannot look at it");
+  } else if (stk_ckpt_open(path, ck, &why) != SP_OK) {
+    snprintf(info->why, sizeof info->why, "%.255s", why.text);
+  } else {
+    info->valid = true;
+    info->epoch = ck->manifest.epoch;
+    for (size_t i = 0; i < ck->manifest.n_files; i++) {
+      info->bytes += ck->manifest.files[i].bytes;
+    }
+    stk_ckpt_close(ck);
+  }
+  sp_free(ck);
+}
+
+static int newest_first(const void *a, const void *b) {
+  const struct stk_ckpt_info *x = a;
+  const struct stk_ckpt_info *y = b;
+  if (x->step != y->step) {
+    return x->step > y->step ? -1 : 1;
+  }
+  return x->version > y->version ? -1 : x->version < y->version;
+}
+
+/* The names, newest first, not yet inspected. */
+static sp_status list_names(const char *parent, struct stk_ckpt_info **out, size_t *out_n,
+                            struct sp_err *err) {
+  struct stk_ckpt_info *infos = NULL;
+  size_t n = 0;
+  size_t room = 0;
+  DIR *d = opendir(parent);
+  if (!d && errno != ENOENT) {
+    return sp_fail_errno(err, "checkpoint: cannot open directory %s", parent);
+  }
+  for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+    struct stk_ckpt_info info = {.name = ""};
+    if (strlen(e->d_name) >= sizeof info.name ||
+        !stk_ckpt_name_parse(e->d_name, &info.step, &info.version)) {
+      continue;
+    }
+    memcpy(info.name, e->d_name, strlen(e->d_name) + 1);
+    if (n == room) {
+      room = room ? 2 * room : 16;
+      struct stk_ckpt_info *bigger = sp_resize_array(infos, room, sizeof *infos);
+      if (!bigger) {
+        sp_free(infos);
+        closedir(d);
+        return sp_fail(err, SP_ENOMEM, "checkpoint: out of memory");
+      }
+      infos = bigger;
+    }
+    infos[n++] = info;
+  }
+  if (d) {
+    closedir(d);
+  }
+  if (n > 1) {
+    qsort(infos, n, sizeof *infos, newest_first);
+  }
+  *out = infos;
+  *out_n = n;
+  return SP_OK;
+}
+
+sp_status stk_ckpt_list(const char *parent, struct stk_ckpt_info **out, size_t *out_n,
+                        struct sp_err *err) {
+  sp_status st = list_names(parent, out, out_n, err);
+  for (size_t i = 0; st == SP_OK && i < *out_n; i++) {
+    inspect(parent, &(*out)[i]);
+  }
+  return st;
+}
+
+static sp_status put_path(const char *parent, const char *name, char out[PATH_MAX],
+                          struct sp_err *err) {
+  int n = parent ? snprintf(out, PATH_MAX, "%s/%s", parent, name)
+                 : snprintf(out, PATH_MAX, "%s", name);
+  return n > 0 && n < PATH_MAX ? SP_OK
+                               : sp_fail(err, SP_EINVAL, "checkpoint: the path is too long");
+}
+
+static sp_status find_last(const char *parent, char out[PATH_MAX], struct sp_err *err) {
+  struct stk_ckpt_info *infos;
+  size_t n;
+  sp_status st = list_names(parent, &infos, &n, err);
+  if (st != SP_OK) {
+    return st;
+  }
+  st = SP_ENOENT;
+  for (size_t i = 0; i < n && st == SP_ENOENT; i++) {
+    inspect(parent, &infos[i]);
+    if (infos[i].valid) {
+      st = put_path(parent, infos[i].name, out, err);
+    }
+  }
+  if (st == SP_ENOENT) {
+    st = n == 0 ? sp_fail(err, SP_ENOENT, "checkpoint: %s holds none", parent)
+                : sp_fail(err, SP_ENOENT,
+                          "checkpoint: none of the %zu in %s is whole; the newest: %s", n, parent,
+                          infos[0].why);
+  }
+  sp_free(infos);
+  return st;
+}
+
+static sp_status find_best(const char *parent, char out[PATH_MAX], struct sp_err *err) {
+  char file[PATH_MAX];
+  char *text;
+  size_t n;
+  int64_t step;
+  int64_t version;
+  sp_status st = put_path(parent, "best.json", file, err);
+  if (st != SP_OK) {
+    return st;
+  }
+  st = sp_file_read(file, MAX_BEST_BYTES, &text, &n, err);
+  if (st != SP_OK) {
+    (void)sp_wrap(err, "checkpoint: no best one is recorded (ModelCheckpoint with a monitor does)");
+    return st;
+  }
+  json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+  const char *name = json_string_value(json_object_get(root, "name"));
+  if (!name || strlen(name) >= STK_CKPT_NAME_BYTES ||
+      !stk_ckpt_name_parse(name, &step, &version)) {
+    st = sp_fail(err, SP_ECORRUPT, "checkpoint: %s names no checkpoint", file);
+  } else {
+    st = put_path(parent, name, out, err);
+  }
+  json_decref(root);
+  sp_free(text);
+  return st;
+}
+
+sp_status stk_ckpt_find(const char *parent, const char *which, char out[PATH_MAX],
+                        struct sp_err *err) {
+  if (strcmp(which, "last") == 0) {
+    return find_last(parent, out, err);
+  }
+  if (strcmp(which, "best") == 0) {
+    return find_best(parent, out, err);
+  }
+  return put_path(NULL, which, out, err);
+}
