@@ -3,13 +3,11 @@
 
 #include "client/session.h"
 #include "client/spawn.h"
+#include "client/terminal.h"
 #include "proto/base/mem.h"
 #include "proto/job/help.h"
 
-#include <stdlib.h>
 #include <unistd.h>
-
-enum { SECTION_COLUMNS = 100 };
 
 static struct sp_buf text_buffer(void) {
   struct sp_buf b;
@@ -51,7 +49,8 @@ int sc_verb_help(const struct sc_verb *verb, char *const *args) {
     sc_verb_put_help(&b, named);
     return sc_print(&b);
   }
-  if (sp_help_section(args[0], SECTION_COLUMNS, &b, NULL) == SP_OK) {
+  int columns = (int)sc_terminal_width(STDOUT_FILENO);
+  if (sp_help_section(args[0], columns < 40 ? 40 : columns, &b, NULL) == SP_OK) {
     return sc_print(&b);
   }
   sp_buf_free(&b);

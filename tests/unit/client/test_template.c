@@ -3,7 +3,10 @@
 
 #include "client/template.h"
 
+#include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void test_name_ok_identifiers_only(void **state) {
   (void)state;
@@ -35,10 +38,38 @@ static void test_put_leaves_no_placeholder(void **state) {
   sp_buf_free(&b);
 }
 
+/* The documented build line's compiler on the public headers alone, warnings being errors. */
+static void test_module_compiles_against_the_public_headers(void **state) {
+  (void)state;
+  const char *path = tt_tmpfile("digits.c");
+  char include[512];
+  struct sp_buf b;
+  sp_buf_init(&b, 1 << 16);
+  sc_template_put_module(&b, "digits");
+  tt_write_file(path, b.data, b.length);
+  sp_buf_free(&b);
+  snprintf(include, sizeof include, "-I%s", tt_source("engine/include"));
+  pid_t pid = fork();
+  assert_true(pid >= 0);
+  if (pid == 0) {
+    execlp("cc", "cc", "-std=c17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only", include, path,
+           (char *)NULL);
+    _exit(77);
+  }
+  int status = 0;
+  assert_int_equal(waitpid(pid, &status, 0), pid);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+    print_message("skipped: there is no cc\n");
+    skip();
+  }
+  assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     tt_test(test_name_ok_identifiers_only),
     tt_test(test_put_leaves_no_placeholder),
+    tt_test(test_module_compiles_against_the_public_headers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
