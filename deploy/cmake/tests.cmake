@@ -94,3 +94,11 @@ foreach(lint IN LISTS lints)
   stoker_register(${name} lint)
 endforeach()
 set_tests_properties(lint_text lint_symbols PROPERTIES LABELS "lint;slow")
+
+# Benchmarks: one program per tests/bench/bench_*.c, built with the rest so that they stay true, and
+# run by hand.
+file(GLOB benches CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/bench/bench_*.c)
+foreach(source IN LISTS benches)
+  get_filename_component(name ${source} NAME_WE)
+  stoker_test_executable(${name} ${source} ${tt_library})
+endforeach()

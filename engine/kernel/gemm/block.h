@@ -21,6 +21,9 @@
 #include "engine/kernel/gemm.h"
 #include "engine/kernel/gemm/pack.h"
 
+/* A kernel source uses some of what follows. */
+#define GEMM_UNUSED __attribute__((unused))
+
 enum {
   GEMM_SPAN = 4 * STK_GEMM_CHUNK,
   GEMM_MC = 264 / GEMM_MR * GEMM_MR, /* x 256 x 4 bytes: half of a 512 KiB L2 */
@@ -116,9 +119,9 @@ static inline size_t gemm_block_scratch(const struct gemm_job *job) {
 
 /* One panel of B, nr columns from column j of the block, times the block's m rows, for one chunk.
  * */
-static void gemm_panel(bool packed_a, int64_t m, int64_t kc, const real *a, int64_t a_row,
-                         int64_t a_k, const real *b, int64_t b_k, const struct gemm_end *end,
-                         int64_t j, int64_t nr) {
+static GEMM_UNUSED void gemm_panel(bool packed_a, int64_t m, int64_t kc, const real *a,
+                                   int64_t a_row, int64_t a_k, const real *b, int64_t b_k,
+                                   const struct gemm_end *end, int64_t j, int64_t nr) {
   const bool packed = packed_a && b_k == GEMM_NR;
   const gemm_tile_fn tile = gemm_tile_select(packed, GEMM_MR, nr);
   const int64_t a_tile = packed_a ? GEMM_MR * kc : GEMM_MR * a_row;
@@ -134,7 +137,7 @@ static void gemm_panel(bool packed_a, int64_t m, int64_t kc, const real *a, int6
 
 /* Columns j0 .. j0+n-1 of the column block at jc, rows ic .. ic+m-1, lines p0 .. p0+kc-1. B's
  * panels are in `b` or, if that is NULL, in place. */
-static void gemm_group(const struct gemm_job *job, const struct gemm_plan *plan,
+static GEMM_UNUSED void gemm_group(const struct gemm_job *job, const struct gemm_plan *plan,
                        const struct gemm_buffers *buf, const real *a_packed, const real *b_packed,
                        const struct gemm_end *end, int64_t ic, int64_t m, int64_t jc, int64_t j0,
                        int64_t n, int64_t p0, int64_t kc) {
@@ -158,7 +161,7 @@ static void gemm_group(const struct gemm_job *job, const struct gemm_plan *plan,
 }
 
 /* One row block against one column block, for the span of k that begins at p0. */
-static void gemm_rows(const struct gemm_job *job, const struct gemm_plan *plan,
+static GEMM_UNUSED void gemm_rows(const struct gemm_job *job, const struct gemm_plan *plan,
                       const struct gemm_buffers *buf, int64_t jc, int64_t p0, int64_t ic) {
   const int64_t m = gemm_min(plan->mc, job->m - ic), n = gemm_min(plan->nc, job->n - jc);
   const int64_t p1 = gemm_min(job->k, p0 + GEMM_SPAN);
@@ -200,7 +203,7 @@ static void gemm_rows(const struct gemm_job *job, const struct gemm_plan *plan,
 }
 
 /* k = 0: the product is +0, and the rest of the arithmetic applies. */
-static void gemm_empty(const struct gemm_job *job) {
+static GEMM_UNUSED void gemm_empty(const struct gemm_job *job) {
   const struct gemm_end end = {job->c,           job->ldc,      job->c, job->ldc,
                                job->bias_column, job->bias_row, true,   true,
                                job->accumulate,  job->relu};
@@ -209,7 +212,7 @@ static void gemm_empty(const struct gemm_job *job) {
   }
 }
 
-static void gemm_pass(const struct gemm_job *job, real *scratch) {
+static GEMM_UNUSED void gemm_pass(const struct gemm_job *job, real *scratch) {
   const struct gemm_plan plan = gemm_plan_make(job);
   const size_t line = GEMM_ALIGN / sizeof(real);
   struct gemm_buffers buf = {.a = scratch};
@@ -225,7 +228,7 @@ static void gemm_pass(const struct gemm_job *job, real *scratch) {
 }
 
 /* C = A.B with job's ends. scratch: gemm_block_scratch(job) bytes, aligned to GEMM_ALIGN. */
-static void gemm_block(const struct gemm_job *job, void *scratch) {
+static GEMM_UNUSED void gemm_block(const struct gemm_job *job, void *scratch) {
   if (job->m <= 0 || job->n <= 0) {
     return;
   }

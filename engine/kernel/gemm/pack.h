@@ -18,7 +18,7 @@ enum { GEMM_PACK_SLACK = 16 };
 
 struct gemm_source {
   const real *p;
-  int64_t i_stride, k_stride; /* element (i, p) at p[i * i_stride + p * k_stride]; k_stride or i_stride is 1 */
+  int64_t i_stride, k_stride; /* of element (i, p) from p; one of them is 1 */
   /* Or, if not NULL: fills one panel with elements (i0 .. i0+n-1, p0 .. p0+kc-1), n <= width, and
    * zeros in columns n .. width-1. */
   void (*pack)(const void *ctx, int64_t i0, int64_t n, int64_t width, int64_t p0, int64_t kc,
@@ -145,7 +145,8 @@ V_INLINE void gemm_pack(const struct gemm_source *s, int64_t i0, int64_t n, cons
                         int64_t p0, int64_t kc, real *panels) {
   if (s->pack) {
     for (int64_t i = 0; i < n; i += width) {
-      s->pack(s->ctx, s->i0 + i0 + i, n - i < width ? n - i : width, width, p0, kc, panels + i * kc);
+      const int64_t left = n - i < width ? n - i : width;
+      s->pack(s->ctx, s->i0 + i0 + i, left, width, p0, kc, panels + i * kc);
     }
     return;
   }

@@ -134,7 +134,8 @@ static void test_gemm_chunk_edges_equal_the_specification(void **state) {
 static void test_gemm_blocked_shapes_equal_the_specification(void **state) {
   (void)state;
   static const struct shape shapes[] = {
-      {270, 70, 40}, {300, 30, 300}, {530, 20, 33}, {20, 300, 100}, {270, 20, 1030}, {9, 1100, 1100},
+      {270, 70, 40}, {300, 30, 300}, {530, 20, 33}, {20, 300, 100},
+      {270, 20, 1030}, {9, 1100, 1100},
   };
   struct kt_variant variants[KT_VARIANTS];
   const int n = kt_variants(variants);
@@ -288,7 +289,8 @@ static void test_gemm_with_ones_sums_columns(void **state) {
 
 static void test_gemm_special_values_follow_the_specification(void **state) {
   (void)state;
-  static const float special[] = {0, -0.0f, 1, -1, INFINITY, -INFINITY, NAN, 1e-30f, -1e-30f, 3e38f};
+  static const float special[] = {0, -0.0f, 1, -1, INFINITY, -INFINITY, NAN,
+                                  1e-30f, -1e-30f, 3e38f};
   enum { N_SPECIAL = sizeof special / sizeof *special };
   struct kt_variant variants[KT_VARIANTS];
   const int n = kt_variants(variants);
