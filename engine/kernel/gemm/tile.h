@@ -31,7 +31,7 @@
 #define GEMM_UNROLL _Pragma("GCC unroll 16")
 #endif
 
-enum { GEMM_NV = 2, GEMM_NR = GEMM_NV * GEMM_VL };
+enum { GEMM_NR = GEMM_NV * GEMM_VL };
 
 /* Where a tile's chunk goes. c and t are the block's corner; t holds the totals of the chunks so
  * far and may be c when c's old value is not needed. first, last: which chunk this is. */
@@ -114,6 +114,8 @@ V_INLINE bool gemm_finish_fast(const int mr, const int nv, tv acc[GEMM_MR][GEMM_
   return true;
 }
 
+#if !defined(GEMM_OWN_LOOP)
+
 V_INLINE void gemm_step(const int mr, const int nv, tv acc[GEMM_MR][GEMM_NV], const real *a,
                         int64_t a_row, const real *b) {
   tv bv[GEMM_NV];
@@ -131,10 +133,8 @@ V_INLINE void gemm_step(const int mr, const int nv, tv acc[GEMM_MR][GEMM_NV], co
   }
 }
 
-V_INLINE void gemm_tile(const int mr, const int nv, int64_t kc, const real *a, int64_t a_row,
-                        int64_t a_k, const real *b, int64_t b_k, const struct gemm_end *end,
-                        int64_t i, int64_t j, int64_t nr) {
-  tv acc[GEMM_MR][GEMM_NV];
+V_INLINE void gemm_chunk(const int mr, const int nv, int64_t kc, const real *a, int64_t a_row,
+                         int64_t a_k, const real *b, int64_t b_k, tv acc[GEMM_MR][GEMM_NV]) {
   GEMM_UNROLL
   for (int r = 0; r < mr; r++) {
     GEMM_UNROLL
@@ -156,6 +156,15 @@ V_INLINE void gemm_tile(const int mr, const int nv, int64_t kc, const real *a, i
     a += a_k;
     b += b_k;
   }
+}
+
+#define GEMM_CHUNK_PANEL(mr, nv) gemm_chunk(mr, nv, kc, a, 1, GEMM_MR, b, GEMM_NR, acc)
+#define GEMM_CHUNK_PLACE(mr, nv) gemm_chunk(mr, nv, kc, a, a_row, a_k, b, b_k, acc)
+
+#endif
+
+V_INLINE void gemm_end_tile(const int mr, const int nv, tv acc[GEMM_MR][GEMM_NV],
+                            const struct gemm_end *end, int64_t i, int64_t j, int64_t nr) {
   if (nr != nv * GEMM_VL || !gemm_finish_fast(mr, nv, acc, end, i, j)) {
     gemm_finish(mr, nv, acc, end, i, j, nr);
   }
@@ -165,18 +174,22 @@ V_INLINE void gemm_tile(const int mr, const int nv, int64_t kc, const real *a, i
   static void gemm_tile_packed_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, int64_t a_k,  \
                                            const real *b, int64_t b_k, const struct gemm_end *end, \
                                            int64_t i, int64_t j, int64_t nr) {                     \
+    tv acc[GEMM_MR][GEMM_NV];                                                                      \
     (void)a_row, (void)a_k, (void)b_k;                                                             \
-    gemm_tile(mr, nv, kc, a, 1, GEMM_MR, b, GEMM_NR, end, i, j, nr);                               \
+    GEMM_CHUNK_PANEL(mr, nv);                                                                      \
+    gemm_end_tile(mr, nv, acc, end, i, j, nr);                                                     \
   }                                                                                                \
   static void gemm_tile_direct_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, int64_t a_k,  \
                                            const real *b, int64_t b_k, const struct gemm_end *end, \
                                            int64_t i, int64_t j, int64_t nr) {                     \
-    gemm_tile(mr, nv, kc, a, a_row, a_k, b, b_k, end, i, j, nr);                                   \
+    tv acc[GEMM_MR][GEMM_NV];                                                                      \
+    GEMM_CHUNK_PLACE(mr, nv);                                                                      \
+    gemm_end_tile(mr, nv, acc, end, i, j, nr);                                                     \
   }
-#define GEMM_TILE_BOTH(mr, p) GEMM_TILE(mr, 1) GEMM_TILE(mr, 2)
+#define GEMM_TILE_ROW(mr, p) GEMM_TILE(mr, 1) GEMM_TILE(mr, 2)
 #define GEMM_TILE_ENTRY(mr, p) {p##mr##_1, p##mr##_2},
 
-GEMM_ROWS(GEMM_TILE_BOTH, )
+GEMM_ROWS(GEMM_TILE_ROW, )
 
 /* packed: both operands lie in panels, A's of width GEMM_MR, B's of width GEMM_NR. */
 V_INLINE gemm_tile_fn gemm_tile_select(bool packed, int64_t mr, int64_t nr) {
@@ -184,7 +197,7 @@ V_INLINE gemm_tile_fn gemm_tile_select(bool packed, int64_t mr, int64_t nr) {
       {GEMM_ROWS(GEMM_TILE_ENTRY, gemm_tile_direct_)},
       {GEMM_ROWS(GEMM_TILE_ENTRY, gemm_tile_packed_)},
   };
-  return tiles[packed][mr - 1][nr > GEMM_VL];
+  return tiles[packed][mr - 1][(nr - 1) / GEMM_VL];
 }
 
 #endif

@@ -5,7 +5,7 @@
 
 #include <immintrin.h>
 
-enum { GEMM_MR = 12, GEMM_VL = 16 };
+enum { GEMM_MR = 12, GEMM_VL = 16, GEMM_NV = 2 };
 
 #define GEMM_ROWS(X, p)                                                                            \
   X(1, p) X(2, p) X(3, p) X(4, p) X(5, p) X(6, p) X(7, p)                                          \

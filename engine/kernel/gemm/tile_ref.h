@@ -4,7 +4,7 @@
 #ifndef STK_KERNEL_GEMM_TILE_REF_H
 #define STK_KERNEL_GEMM_TILE_REF_H
 
-enum { GEMM_MR = 4, GEMM_VL = 8 };
+enum { GEMM_MR = 4, GEMM_VL = 8, GEMM_NV = 2 };
 
 #define GEMM_ROWS(X, p) X(1, p) X(2, p) X(3, p) X(4, p)
 
