@@ -116,7 +116,7 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
                      "add $96, %[a]\n\tadd $256, %[b]\n\tdec %[four]\n\tjne 1b\n2:\n\t"           \
                      "test %[one], %[one]\n\tje 4f\n3:\n\t"                                       \
                      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                  \
-                     "add $24, %[a]\n\tadd $64, %[b]\n\tdec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES    \
+                     "add $24, %[a]\n\tadd $64, %[b]\n\tdec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES  \
                      : [a] "+r"(a), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one)                \
                      : [acc] "r"(acc)                                                              \
                      : GEMM_CLOBBERS);                                                             \
