@@ -33,14 +33,9 @@ static void groups_fill(struct stk_optimizer *o, const struct sp_optimizer_opts 
   o->group[0] = own;
   for (size_t i = 0; i < opts->n_groups; i++) {
     const struct sp_group_opts *g = &opts->groups[i];
-    o->group[i + 1] = (struct stk_optim_group){
-        .lr = given(g->lr, own.lr),
-        .weight_decay = given(g->weight_decay, own.weight_decay),
-        .momentum = adam ? 0.0 : own.momentum,
-        .beta1 = adam ? own.beta1 : 0.0,
-        .beta2 = adam ? own.beta2 : 0.0,
-        .eps = adam ? own.eps : 0.0,
-    };
+    o->group[i + 1] = own;
+    o->group[i + 1].lr = given(g->lr, own.lr);
+    o->group[i + 1].weight_decay = given(g->weight_decay, own.weight_decay);
   }
 }
 
@@ -171,13 +166,7 @@ sp_status stk_optimizer_new(const struct sp_optimizer_opts *opts,
     o->group_of[t] = group_find(opts, tensors[t].name);
   }
   slices_fill(o, tensors);
-  o->n_moments = 2;
-  if (o->kind == STK_OPTIM_SGD) {
-    o->n_moments = 0;
-    for (size_t i = 0; i < o->n_groups; i++) {
-      o->n_moments = o->group[i].momentum != 0.0 ? 1 : o->n_moments;
-    }
-  }
+  o->n_moments = o->kind != STK_OPTIM_SGD ? 2 : opts->momentum != 0.0 ? 1 : 0;
   *out_optimizer = o;
   return SP_OK;
 }
