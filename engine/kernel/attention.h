@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "engine/kernel/gemm/pack.h"
 #include "engine/kernel/kernel.h"
 #include "engine/kernel/rows.h"
 #include "engine/kernel/vec.h"
@@ -63,17 +64,7 @@ V_INLINE void pack_rows(const real *x, int64_t stride, int64_t n, int64_t dim, r
 
 /* n rows of dim elements to dim rows of 64, the rest +0. */
 V_INLINE void pack_transposed(const real *x, int64_t stride, int64_t n, int64_t dim, real *to) {
-  if (n < BLOCK) {
-    memset(to, 0, (size_t)(dim * BLOCK) * sizeof(real));
-  }
-  for (int64_t at = 0; at < dim; at += 8) {
-    const int64_t end = min64(at + 8, dim);
-    for (int64_t i = 0; i < n; i++) {
-      for (int64_t c = at; c < end; c++) {
-        to[c * BLOCK + i] = x[i * stride + c];
-      }
-    }
-  }
+  gemm_pack_rows(x, stride, n, BLOCK, dim, to);
 }
 
 /* Where a 4x16 tile of a product goes. */

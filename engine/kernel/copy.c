@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { UNIT = 16384, FILL_UNIT = 65536, BLOCK = 32 };
+enum { UNIT = 16384, FILL_UNIT = 65536, BLOCK = 16 };
 
 /* The copy with merged dimensions, outer first; at least one. */
 struct shape {
@@ -113,12 +113,29 @@ static void copy_rows(const struct stk_copy_args *a, const struct shape *s, int6
   }
 }
 
-/* Up to 32 rows of y (dimension `across`) by the whole innermost dimension. */
+/* to[c * y_row + r] = from[r * x_row + c] for 16 x 16 elements at most, through a block in the
+ * cache, so that every line of either side is touched once whatever the strides. */
+#define DEFINE_TRANSPOSE(NAME, TYPE)                                                               \
+  static void NAME(const TYPE *from, int64_t x_row, TYPE *to, int64_t y_row, int64_t rows,         \
+                   int64_t columns) {                                                              \
+    TYPE block[BLOCK][BLOCK];                                                                      \
+    for (int64_t r = 0; r < rows; r++) {                                                           \
+      memcpy(block[r], from + r * x_row, (size_t)columns * sizeof(TYPE));                          \
+    }                                                                                              \
+    for (int64_t c = 0; c < columns; c++) {                                                        \
+      for (int64_t r = 0; r < rows; r++) {                                                         \
+        to[c * y_row + r] = block[r][c];                                                           \
+      }                                                                                            \
+    }                                                                                              \
+  }
+DEFINE_TRANSPOSE(transpose4, uint32_t)
+DEFINE_TRANSPOSE(transpose8, uint64_t)
+
+/* Up to 16 rows of y (dimension `across`) by the whole innermost dimension. */
 static void copy_transposed(const struct stk_copy_args *a, const struct shape *s, int64_t unit) {
-  const size_t size = (size_t)a->elem_bytes;
   const int last = s->rank - 1, across = s->across;
   const int64_t blocks = transpose_blocks(s), first = unit % blocks * BLOCK;
-  const int64_t rows = s->dim[across] - first < BLOCK ? s->dim[across] - first : BLOCK;
+  const int64_t columns = s->dim[across] - first < BLOCK ? s->dim[across] - first : BLOCK;
   int64_t rest = unit / blocks, x = a->x_off + first, y = a->y_off + first * s->y[across];
   for (int i = last - 1; i >= 0; i--) {
     if (i != across) {
@@ -128,10 +145,14 @@ static void copy_transposed(const struct stk_copy_args *a, const struct shape *s
     }
   }
   for (int64_t at = 0; at < s->dim[last]; at += BLOCK) {
-    const int64_t n = s->dim[last] - at < BLOCK ? s->dim[last] - at : BLOCK;
-    for (int64_t r = 0; r < rows; r++) {
-      copy_row((const char *)a->x + (size_t)(x + r + at * s->x[last]) * size, s->x[last],
-               (char *)a->y + (size_t)(y + r * s->y[across] + at) * size, 1, n, size);
+    const int64_t rows = s->dim[last] - at < BLOCK ? s->dim[last] - at : BLOCK;
+    const int64_t from = x + at * s->x[last], to = y + at;
+    if (a->elem_bytes == 4) {
+      transpose4((const uint32_t *)a->x + from, s->x[last], (uint32_t *)a->y + to, s->y[across],
+                 rows, columns);
+    } else {
+      transpose8((const uint64_t *)a->x + from, s->x[last], (uint64_t *)a->y + to, s->y[across],
+                 rows, columns);
     }
   }
 }

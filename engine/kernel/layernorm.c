@@ -103,38 +103,72 @@ static int64_t layernorm_dparam_units(const void *args, int n_threads) {
   return ceil_div(a->n, COLUMNS);
 }
 
-/* Columns c..c+15, of which n exist. */
-V_INLINE void dparam_columns(const struct stk_layernorm_dparam_args *a, int64_t c, int64_t n) {
-  const real *x = (const real *)a->x + c, *g = (const real *)a->g + c;
-  const real *mean = a->mean, *rstd = a->rstd;
-  vreal gamma = v_zero(), beta = v_zero();
-  for (int64_t at = 0; at < a->rows; at += CHUNK) {
-    vreal sum_gamma = v_zero(), sum_beta = v_zero();
-    for (int64_t r = at; r < min64(at + CHUNK, a->rows); r++) {
-      const vreal grad = load_some(g + r * a->n, n);
-      const vreal distance = v_sub(load_some(x + r * a->n, n), v_set1(mean[r]));
-      sum_gamma = v_fma(grad, v_mul(distance, v_set1(rstd[r])), sum_gamma);
-      sum_beta = v_add(sum_beta, grad);
-    }
-    gamma = at == 0 ? sum_gamma : v_add(gamma, sum_gamma);
-    beta = at == 0 ? sum_beta : v_add(beta, sum_beta);
-  }
+/* The sums of one block of 16 columns: dgamma and dbeta. */
+struct dparam {
+  vreal gamma, beta;
+};
+
+/* Row r of the columns at x and g, of which n exist. */
+V_INLINE struct dparam dparam_row(struct dparam sum, const real *x, const real *g, int64_t n,
+                                  vreal mean, vreal rstd) {
+  const vreal grad = load_some(g, n);
+  sum.gamma = v_fma(grad, v_mul(v_sub(load_some(x, n), mean), rstd), sum.gamma);
+  sum.beta = v_add(sum.beta, grad);
+  return sum;
+}
+
+V_INLINE struct dparam dparam_add(struct dparam total, struct dparam sum, bool first) {
+  total.gamma = first ? sum.gamma : v_add(total.gamma, sum.gamma);
+  total.beta = first ? sum.beta : v_add(total.beta, sum.beta);
+  return total;
+}
+
+static void dparam_store(const struct stk_layernorm_dparam_args *a, int64_t c, struct dparam sum,
+                         int64_t n) {
   if (a->dgamma) {
-    store_some((real *)a->dgamma + c, gamma, n);
+    store_some((real *)a->dgamma + c, sum.gamma, n);
   }
   if (a->dbeta) {
-    store_some((real *)a->dbeta + c, beta, n);
+    store_some((real *)a->dbeta + c, sum.beta, n);
+  }
+}
+
+/* Columns c..c+31, of which n0 exist in the first half and n1 (0: none) in the second. */
+V_INLINE void dparam_columns(const struct stk_layernorm_dparam_args *a, int64_t c, int64_t n0,
+                             int64_t n1) {
+  const real *mean = a->mean, *rstd = a->rstd;
+  const struct dparam none = {v_zero(), v_zero()};
+  struct dparam t0 = none, t1 = none;
+  for (int64_t at = 0; at < a->rows; at += CHUNK) {
+    struct dparam s0 = none, s1 = none;
+    for (int64_t r = at; r < min64(at + CHUNK, a->rows); r++) {
+      const real *x = (const real *)a->x + r * a->n + c, *g = (const real *)a->g + r * a->n + c;
+      const vreal m = v_set1(mean[r]), s = v_set1(rstd[r]);
+      s0 = dparam_row(s0, x, g, n0, m, s);
+      if (n1 > 0) {
+        s1 = dparam_row(s1, x + V_LANES, g + V_LANES, n1, m, s);
+      }
+    }
+    t0 = dparam_add(t0, s0, at == 0);
+    t1 = dparam_add(t1, s1, at == 0);
+  }
+  dparam_store(a, c, t0, n0);
+  if (n1 > 0) {
+    dparam_store(a, c + V_LANES, t1, n1);
   }
 }
 
 static void layernorm_dparam_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_layernorm_dparam_args *a = args;
   (void)scratch;
-  for (int64_t c = lo * COLUMNS; c < min64(hi * COLUMNS, a->n); c += V_LANES) {
-    if (c + V_LANES <= a->n) {
-      dparam_columns(a, c, V_LANES);
+  for (int64_t unit = lo; unit < hi; unit++) {
+    const int64_t c = unit * COLUMNS, n = min64(a->n - c, COLUMNS);
+    if (n == COLUMNS) {
+      dparam_columns(a, c, V_LANES, V_LANES);
+    } else if (n >= V_LANES) {
+      dparam_columns(a, c, V_LANES, n - V_LANES);
     } else {
-      dparam_columns(a, c, a->n - c);
+      dparam_columns(a, c, n, 0);
     }
   }
 }
