@@ -92,10 +92,18 @@ static void add_stage(struct line *l, const struct sp_event_progress *p) {
   }
 }
 
-static void add_counts(struct line *l, const struct sp_event_progress *p) {
+/* "done/all"; padded, so that a bar next to it keeps its place. */
+static void put_share(char text[PART_TEXT], const char *label, int64_t done, int64_t all,
+                      bool padded) {
+  char number[24];
+  int width = snprintf(number, sizeof number, "%" PRId64, all);
+  snprintf(text, PART_TEXT, "%s%*" PRId64 "/%s", label, padded ? width : 0, done, number);
+}
+
+static void add_counts(struct line *l, const struct sp_event_progress *p, bool padded) {
   char *text = line_add(l, STAYS);
   if (p->n_batches >= 0) {
-    snprintf(text, PART_TEXT, "%" PRId64 "/%" PRId64, p->batch, p->n_batches);
+    put_share(text, "", p->batch, p->n_batches, padded);
   } else {
     snprintf(text, PART_TEXT, "batch %" PRId64, p->batch);
   }
@@ -105,7 +113,7 @@ static void add_counts(struct line *l, const struct sp_event_progress *p) {
   }
   text = line_add(l, RANK_STEP);
   if (p->total_steps > 0) {
-    snprintf(text, PART_TEXT, "step %" PRId64 "/%" PRId64, p->global_step, p->total_steps);
+    put_share(text, "step ", p->global_step, p->total_steps, padded);
   } else {
     snprintf(text, PART_TEXT, "step %" PRId64, p->global_step);
   }
@@ -152,7 +160,7 @@ void sc_bar_put(struct sp_buf *b, const struct sp_event_progress *p, size_t widt
                 bool with_bar) {
   struct line l = {.n = 0};
   add_stage(&l, p);
-  add_counts(&l, p);
+  add_counts(&l, p, with_bar);
   add_metrics(&l, p);
   add_rates(&l, p);
   bool draws = with_bar && p->n_batches > 0;

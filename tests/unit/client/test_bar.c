@@ -33,7 +33,7 @@ static void test_bar_wide_shows_everything(void **state) {
   (void)state;
   struct sp_event_progress p = training();
   draws(&p, 140, true,
-        "Epoch 0/3  [=========>                              ] 120/500  step 120/1500  "
+        "Epoch 0/3  [=========>                              ] 120/500  step  120/1500  "
         "loss 2.312  train_acc 0.5  18.2k tok/s  ETA 2:18");
 }
 
@@ -41,9 +41,9 @@ static void test_bar_narrower_leaves_parts_out_in_order(void **state) {
   (void)state;
   struct sp_event_progress p = training();
   draws(&p, 90, true,
-        "Epoch 0/3  [====>              ] 120/500  step 120/1500  loss 2.312  18.2k tok/s  "
+        "Epoch 0/3  [====>             ] 120/500  step  120/1500  loss 2.312  18.2k tok/s  "
         "ETA 2:18");
-  draws(&p, 70, true, "Epoch 0/3  120/500  step 120/1500  loss 2.312  18.2k tok/s  ETA 2:18");
+  draws(&p, 70, true, "Epoch 0/3  120/500  step  120/1500  loss 2.312  18.2k tok/s  ETA 2:18");
   draws(&p, 60, true, "Epoch 0/3  120/500  loss 2.312  18.2k tok/s  ETA 2:18");
   draws(&p, 41, true, "Epoch 0/3  120/500  loss 2.312  ETA 2:18");
   draws(&p, 31, true, "Epoch 0/3  120/500  loss 2.312");

@@ -2,6 +2,7 @@
 #include "tests/lib/tt.h"
 
 #include "client/template.h"
+#include "proto/job/job.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -38,6 +39,21 @@ static void test_put_leaves_no_placeholder(void **state) {
   sp_buf_free(&b);
 }
 
+static void test_job_file_loads(void **state) {
+  (void)state;
+  struct sp_job *job = NULL;
+  struct sp_err err = {.text = ""};
+  struct sp_buf b;
+  sp_buf_init(&b, 1 << 16);
+  sc_template_put_job(&b, "digits");
+  sp_status status = sp_job_parse("digits.yaml", b.data, b.length, NULL, 0, &job, &err);
+  assert_string_equal(err.text, "");
+  assert_int_equal(status, SP_OK);
+  assert_string_equal(sp_job_model_module(job), "./digits.so");
+  sp_job_free(job);
+  sp_buf_free(&b);
+}
+
 /* The documented build line's compiler on the public headers alone, warnings being errors. */
 static void test_module_compiles_against_the_public_headers(void **state) {
   (void)state;
@@ -69,6 +85,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
     tt_test(test_name_ok_identifiers_only),
     tt_test(test_put_leaves_no_placeholder),
+    tt_test(test_job_file_loads),
     tt_test(test_module_compiles_against_the_public_headers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,12 +103,12 @@ static void test_bar_is_redrawn_at_most_ten_times_a_second(void **state) {
   begin(&f, true);
   progress(&f, 1);
   sc_view_tick(&f.v, at_ms(1000));
-  saw(&f, ">\rEpoch 0/1  [>                             ] 1/100  loss 0.5\x1b[K");
+  saw(&f, ">\rEpoch 0/1  [>                           ]   1/100  loss 0.5\x1b[K");
   progress(&f, 50);
   assert_int_equal(sc_view_tick(&f.v, at_ms(1040)), 60 * 1000000);
   saw(&f, "");
   sc_view_tick(&f.v, at_ms(1100));
-  saw(&f, ">\rEpoch 0/1  [==============>              ] 50/100  loss 0.5\x1b[K");
+  saw(&f, ">\rEpoch 0/1  [==============>             ]  50/100  loss 0.5\x1b[K");
   end(&f);
 }
 
@@ -125,7 +125,7 @@ static void test_bar_makes_room_for_prints_and_comes_back(void **state) {
   saw(&f, ">\r\x1b[K!warning: lr? is high\n");
   assert_true(sc_view_tick(&f.v, at_ms(1001)) > 0);
   sc_view_tick(&f.v, at_ms(1100));
-  saw(&f, ">\rEpoch 0/1  [>                             ] 1/100  loss 0.5\x1b[K");
+  saw(&f, ">\rEpoch 0/1  [>                           ]   1/100  loss 0.5\x1b[K");
   sc_view_end(&f.v);
   saw(&f, ">\n");
   end(&f);
@@ -138,7 +138,7 @@ static void test_raw_without_a_newline_keeps_its_line(void **state) {
   sc_view_raw(&f.v, SC_DATA, "part", 4);
   progress(&f, 1);
   sc_view_tick(&f.v, at_ms(1000));
-  saw(&f, "=part=\n>\rEpoch 0/1  [>                             ] 1/100  loss 0.5\x1b[K");
+  saw(&f, "=part=\n>\rEpoch 0/1  [>                           ]   1/100  loss 0.5\x1b[K");
   end(&f);
 }
 
