@@ -310,7 +310,9 @@ static sp_status header_bytes(const uint8_t *prefix, uint64_t file_bytes, uint64
 }
 
 static sp_status check_index(const struct stk_st_index *index, struct sp_err *err) {
-  qsort(index->entries, index->n_entries, sizeof *index->entries, by_offset);
+  if (index->n_entries > 1) {
+    qsort(index->entries, index->n_entries, sizeof *index->entries, by_offset);
+  }
   sp_status st = check_tiling(index, err);
   if (st == SP_OK && index->n_entries > 1) {
     st = stk_names_check(&index->entries[0].name, sizeof *index->entries, index->n_entries,

@@ -46,7 +46,9 @@ static sp_status check_names(const struct stk_st_entry *entries, size_t n, struc
 sp_status stk_st_layout(struct stk_st_entry *entries, size_t n_entries, uint64_t *out_data_bytes,
                         struct sp_err *err) {
   uint64_t at = 0;
-  qsort(entries, n_entries, sizeof *entries, by_size_then_name);
+  if (n_entries > 1) {
+    qsort(entries, n_entries, sizeof *entries, by_size_then_name);
+  }
   sp_status st = check_names(entries, n_entries, err);
   for (size_t i = 0; st == SP_OK && i < n_entries; i++) {
     uint64_t bytes;
@@ -134,7 +136,9 @@ static sp_status sort_together(struct stk_st_entry *entries, const void **data, 
   for (size_t i = 0; i < n; i++) {
     items[i] = (struct item){entries[i], data[i]};
   }
-  qsort(items, n, sizeof *items, by_size_then_name);
+  if (n > 1) {
+    qsort(items, n, sizeof *items, by_size_then_name);
+  }
   for (size_t i = 0; i < n; i++) {
     entries[i] = items[i].entry;
     data[i] = items[i].data;
