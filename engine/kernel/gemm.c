@@ -11,6 +11,18 @@ static int64_t gemm_splits(int32_t split) {
   return split > 1 ? split : 1;
 }
 
+/* A column of C as a row: vectors run along C, so this is where the elements are. */
+static struct gemm_job gemm_transposed(const struct gemm_job *job) {
+  struct gemm_job row = *job;
+  row.a = job->b;
+  row.b = job->a;
+  row.m = job->n;
+  row.n = job->m;
+  row.bias_column = job->bias_row;
+  row.bias_row = job->bias_column;
+  return row;
+}
+
 /* The rectangle of unit u, with whole register tiles but at C's edges. False: nothing is left for
  * it. */
 static bool gemm_unit(const struct stk_gemm_args *g, int64_t u, struct gemm_job *out_job) {
@@ -46,7 +58,7 @@ static bool gemm_unit(const struct stk_gemm_args *g, int64_t u, struct gemm_job 
   };
   job.a = gemm_source_from(job.a, i);
   job.b = gemm_source_from(job.b, j);
-  *out_job = job;
+  *out_job = g->n == 1 && g->ldc == 1 ? gemm_transposed(&job) : job;
   return true;
 }
 

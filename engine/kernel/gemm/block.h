@@ -18,6 +18,8 @@
 #ifndef STK_KERNEL_GEMM_BLOCK_H
 #define STK_KERNEL_GEMM_BLOCK_H
 
+#include <string.h>
+
 #include "engine/kernel/gemm.h"
 #include "engine/kernel/gemm/pack.h"
 
@@ -28,6 +30,7 @@ enum {
   GEMM_SPAN = 4 * STK_GEMM_CHUNK,
   GEMM_MC = 264 / GEMM_MR * GEMM_MR, /* x 256 x 4 bytes: half of a 512 KiB L2 */
   GEMM_GROUP = 64,
+  GEMM_ROW = 2048,            /* columns of a lone row at a time */
   GEMM_ALIGN = 64,
   GEMM_B_BLOCK = 1 << 20,     /* elements of B's packed block, with several row blocks */
   GEMM_PACK_A_PANELS = 8,     /* pack A when at least so many of B's panels use it */
@@ -50,6 +53,7 @@ struct gemm_job {
 /* The blocking of a job, and the buffers it needs in scratch (sizes in elements). */
 struct gemm_plan {
   int64_t mc, nc;
+  int64_t group;            /* columns of a group */
   int64_t chunk;            /* lines of a full chunk: min(k, 256) */
   int64_t a_slot, b_slot;   /* one row block, one group: a chunk of it */
   bool pack_a, pack_b;
@@ -88,12 +92,13 @@ static inline struct gemm_plan gemm_plan_make(const struct gemm_job *job) {
   plan.keep_b = plan.pack_b && row_blocks > 1;
   plan.mc = gemm_round_up(gemm_ceil(job->m, row_blocks), GEMM_MR);
   plan.nc = panels * GEMM_NR;
+  plan.group = job->m <= GEMM_MR ? GEMM_NR : GEMM_GROUP;
   if (plan.keep_b || plan.totals) {
     plan.nc = gemm_min(plan.nc, GEMM_B_BLOCK / (chunks * STK_GEMM_CHUNK) / GEMM_GROUP * GEMM_GROUP);
   }
   plan.a_slot = plan.mc * plan.chunk;
-  plan.b_slot = gemm_min(plan.pack_b ? plan.nc : GEMM_NR, GEMM_GROUP) * plan.chunk;
-  const int64_t b_slots = plan.keep_b ? gemm_ceil(plan.nc, GEMM_GROUP) * chunks : 1;
+  plan.b_slot = gemm_min(plan.pack_b ? plan.nc : GEMM_NR, plan.group) * plan.chunk;
+  const int64_t b_slots = plan.keep_b ? gemm_ceil(plan.nc, plan.group) * chunks : 1;
   plan.a_size = plan.pack_a ? (size_t)(plan.a_slot * chunks + GEMM_PACK_SLACK) : 0;
   plan.b_size = (size_t)(plan.b_slot * b_slots + GEMM_PACK_SLACK);
   plan.t_size = plan.totals ? (size_t)(plan.mc * plan.nc) : 0;
@@ -105,10 +110,18 @@ static inline int64_t gemm_pass_rows(const struct gemm_job *job) {
   return job->accumulate && job->k > GEMM_SPAN ? gemm_min(job->m, GEMM_MC) : job->m;
 }
 
+/* One row of C from lines of B in place: gemm_row's case. */
+static inline bool gemm_is_row(const struct gemm_job *job) {
+  return job->m == 1 && job->b.i_stride == 1 && !job->a.pack && !job->b.pack;
+}
+
 /* Bytes of scratch that gemm_block needs for this job; sources' pointers are not read. */
 static inline size_t gemm_block_scratch(const struct gemm_job *job) {
   if (job->m <= 0 || job->n <= 0 || job->k <= 0) {
     return 0;
+  }
+  if (gemm_is_row(job)) {
+    return 2 * GEMM_ROW * sizeof(real);
   }
   struct gemm_job pass = *job;
   pass.m = gemm_pass_rows(job);
@@ -183,14 +196,14 @@ static GEMM_UNUSED void gemm_rows(const struct gemm_job *job, const struct gemm_
   };
   end.t = plan->totals ? buf->t : end.c;
   end.ldt = plan->totals ? plan->nc : end.ldc;
-  for (int64_t j0 = 0; j0 < n; j0 += GEMM_GROUP) {
-    const int64_t nj = gemm_min(n - j0, GEMM_GROUP);
+  for (int64_t j0 = 0; j0 < n; j0 += plan->group) {
+    const int64_t nj = gemm_min(n - j0, plan->group);
     for (int64_t q = 0; q < chunks; q++) {
       const int64_t p = p0 + q * STK_GEMM_CHUNK;
       const int64_t kc = gemm_min(p1 - p, STK_GEMM_CHUNK);
       real *b = buf->b;
       if (plan->keep_b) {
-        b += (j0 / GEMM_GROUP * chunks + q) * plan->b_slot;
+        b += (j0 / plan->group * chunks + q) * plan->b_slot;
       }
       if (plan->pack_b && (ic == 0 || !plan->keep_b)) {
         gemm_pack(&job->b, jc + j0, nj, GEMM_NR, p, kc, b);
@@ -227,6 +240,62 @@ static GEMM_UNUSED void gemm_pass(const struct gemm_job *job, real *scratch) {
   }
 }
 
+/* sum[j] = fma(a[q], line q of B [j], sum[j]) for q = 0 .. lines-1 in turn, 1 <= lines <= 4. */
+V_INLINE void gemm_row_lines(const int lines, const real *a, int64_t a_k, const real *b,
+                             int64_t b_k, real *sum, int64_t n) {
+  for (int64_t j = 0; j < n; j += GEMM_VL) {
+    const tv_mask some = tv_first(n - j);
+    tv x = tv_load(sum + j);
+    GEMM_UNROLL
+    for (int q = 0; q < lines; q++) {
+      const real *line = b + q * b_k + j;
+      x = tv_fma(tv_all(a + q * a_k), n - j < GEMM_VL ? tv_load_some(line, some) : tv_load(line),
+                 x);
+    }
+    tv_store(sum + j, x);
+  }
+}
+
+/* A lone row reads B once: line after line, four at a time, with a chunk's sums in L1. */
+static GEMM_UNUSED void gemm_row(const struct gemm_job *job, real *scratch) {
+  real *sum = scratch, *totals = scratch + GEMM_ROW;
+  const int64_t a_k = job->a.k_stride, b_k = job->b.k_stride;
+  for (int64_t jc = 0; jc < job->n; jc += GEMM_ROW) {
+    const int64_t n = gemm_min(job->n - jc, GEMM_ROW);
+    struct gemm_end end = {
+        .c = job->c + jc,
+        .t = totals,
+        .bias_column = job->bias_column ? job->bias_column + jc : NULL,
+        .bias_row = job->bias_row,
+        .accumulate = job->accumulate,
+        .relu = job->relu,
+    };
+    for (int64_t p0 = 0; p0 < job->k; p0 += STK_GEMM_CHUNK) {
+      const int64_t p1 = gemm_min(job->k, p0 + STK_GEMM_CHUNK);
+      memset(sum, 0, (size_t)gemm_round_up(n, GEMM_NR) * sizeof *sum);
+      for (int64_t p = p0; p < p1; p += 4) {
+        const real *a = job->a.p + p * a_k, *b = job->b.p + p * b_k + jc;
+        if (p1 - p >= 4) {
+          gemm_row_lines(4, a, a_k, b, b_k, sum, n);
+        } else {
+          for (int64_t q = 0; q < p1 - p; q++) {
+            gemm_row_lines(1, a + q * a_k, a_k, b + q * b_k, b_k, sum, n);
+          }
+        }
+      }
+      end.first = p0 == 0;
+      end.last = p1 == job->k;
+      for (int64_t j = 0; j < n; j += GEMM_NR) {
+        tv acc[GEMM_MR][GEMM_NV];
+        for (int v = 0; v < GEMM_NV; v++) {
+          acc[0][v] = tv_load(sum + j + v * GEMM_VL);
+        }
+        gemm_finish(1, GEMM_NV, acc, &end, 0, j, gemm_min(n - j, GEMM_NR));
+      }
+    }
+  }
+}
+
 /* C = A.B with job's ends. scratch: gemm_block_scratch(job) bytes, aligned to GEMM_ALIGN. */
 static GEMM_UNUSED void gemm_block(const struct gemm_job *job, void *scratch) {
   if (job->m <= 0 || job->n <= 0) {
@@ -234,6 +303,10 @@ static GEMM_UNUSED void gemm_block(const struct gemm_job *job, void *scratch) {
   }
   if (job->k <= 0) {
     gemm_empty(job);
+    return;
+  }
+  if (gemm_is_row(job)) {
+    gemm_row(job, scratch);
     return;
   }
   const int64_t rows = gemm_pass_rows(job);

@@ -57,26 +57,11 @@ V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, bool final
 
 #else
 
-/* Transposes 8 x 8 in registers. */
-V_INLINE void gemm_transpose8(__m256 x[8]) {
-  __m256 t[8], u[8];
-  GEMM_UNROLL
-  for (int i = 0; i < 4; i++) {
-    t[2 * i] = _mm256_unpacklo_ps(x[2 * i], x[2 * i + 1]);
-    t[2 * i + 1] = _mm256_unpackhi_ps(x[2 * i], x[2 * i + 1]);
-  }
-  GEMM_UNROLL
-  for (int h = 0; h < 8; h += 4) {
-    u[h] = _mm256_shuffle_ps(t[h], t[h + 2], 0x44);
-    u[h + 1] = _mm256_shuffle_ps(t[h], t[h + 2], 0xee);
-    u[h + 2] = _mm256_shuffle_ps(t[h + 1], t[h + 3], 0x44);
-    u[h + 3] = _mm256_shuffle_ps(t[h + 1], t[h + 3], 0xee);
-  }
-  GEMM_UNROLL
-  for (int i = 0; i < 4; i++) {
-    x[i] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x20);
-    x[i + 4] = _mm256_permute2f128_ps(u[i], u[i + 4], 0x31);
-  }
+/* Four elements of row i in the low half, of row i + 4 in the high one; rows from n on are zero. */
+V_INLINE __m256 gemm_load_rows(const real *x, int64_t stride, int i, int64_t n) {
+  const __m128 low = i < n ? _mm_loadu_ps(x + i * stride) : _mm_setzero_ps();
+  const __m128 high = i + 4 < n ? _mm_loadu_ps(x + (i + 4) * stride) : _mm_setzero_ps();
+  return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
 }
 
 /* Columns 0 .. 7 of a panel, the first n of them real, the others zero. Stores are whole vectors:
@@ -84,17 +69,16 @@ V_INLINE void gemm_transpose8(__m256 x[8]) {
 V_INLINE void gemm_pack_rows8(const real *x, int64_t stride, int64_t n, int64_t width, int64_t kc,
                               real *panel) {
   int64_t p = 0;
-  for (; p + 8 <= kc; p += 8) {
-    __m256 v[8];
-    GEMM_UNROLL
-    for (int i = 0; i < 8; i++) {
-      v[i] = i < n ? _mm256_loadu_ps(x + i * stride + p) : _mm256_setzero_ps();
-    }
-    gemm_transpose8(v);
-    GEMM_UNROLL
-    for (int i = 0; i < 8; i++) {
-      _mm256_storeu_ps(panel + (p + i) * width, v[i]);
-    }
+  for (; p + 4 <= kc; p += 4) {
+    const __m256 x0 = gemm_load_rows(x + p, stride, 0, n), x1 = gemm_load_rows(x + p, stride, 1, n);
+    const __m256 x2 = gemm_load_rows(x + p, stride, 2, n), x3 = gemm_load_rows(x + p, stride, 3, n);
+    const __m256 low01 = _mm256_unpacklo_ps(x0, x1), high01 = _mm256_unpackhi_ps(x0, x1);
+    const __m256 low23 = _mm256_unpacklo_ps(x2, x3), high23 = _mm256_unpackhi_ps(x2, x3);
+    real *line = panel + p * width;
+    _mm256_storeu_ps(line, _mm256_shuffle_ps(low01, low23, 0x44));
+    _mm256_storeu_ps(line + width, _mm256_shuffle_ps(low01, low23, 0xee));
+    _mm256_storeu_ps(line + 2 * width, _mm256_shuffle_ps(high01, high23, 0x44));
+    _mm256_storeu_ps(line + 3 * width, _mm256_shuffle_ps(high01, high23, 0xee));
   }
   for (; p < kc; p++) {
     for (int64_t i = 0; i < 8; i++) {
