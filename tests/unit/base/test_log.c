@@ -61,18 +61,21 @@ static void test_log_below_level_writes_nothing(void **state) {
   struct sp_log log = log_to(&c);
   sp_log_printf(&log, SP_LOG_DEBUG, "%d", 1);
   sp_log_printf(NULL, SP_LOG_ERROR, "%d", 1);
+  struct sp_log_line line;
+  sp_log_begin(&line, &log, SP_LOG_DEBUG, "m");
+  sp_log_i64(&line, "k", 1);
+  sp_log_end(&line);
   log.level = SP_LOG_OFF;
   sp_log_printf(&log, SP_LOG_ERROR, "%d", 1);
   assert_int_equal(c.calls, 0);
 }
 
-static void test_log_long_value_is_cut_and_marked(void **state) {
-  (void)state;
+static void check_cut(char fill) {
   struct capture c;
   struct sp_log log = log_to(&c);
   struct sp_log_line line;
   char big[2 * SP_LOG_LINE];
-  memset(big, '"', sizeof big - 1);
+  memset(big, fill, sizeof big - 1);
   big[sizeof big - 1] = '\0';
   sp_log_begin(&line, &log, SP_LOG_INFO, "m");
   sp_log_str(&line, "v", big);
@@ -80,6 +83,12 @@ static void test_log_long_value_is_cut_and_marked(void **state) {
   sp_log_end(&line);
   assert_string_equal(c.text + c.n - 5, " ...\n");
   assert_null(strstr(c.text, "after"));
+}
+
+static void test_log_long_value_is_cut_and_marked(void **state) {
+  (void)state;
+  check_cut('"');
+  check_cut('a');
 }
 
 static void test_log_with_clock_begins_with_time(void **state) {
