@@ -1,0 +1,78 @@
+/* stoker-worker: runs every verb that needs the engine, in a process of its own.
+ *
+ *   stoker-worker run VERB ARGS...    events go to descriptor 3 (proto/wire)
+ *
+ * Started by the `stoker` command. SIGTERM asks for a stop at the next step edge.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "worker/verbs.h"
+
+enum { EVENTS_FD = 3 };
+
+static volatile sig_atomic_t stop_signal;
+
+static void on_term(int n) {
+  stop_signal = n;
+}
+
+static void on_alarm(int n) {
+  static const char text[] = "the module's setup did not return within 60 s\n";
+  (void)n;
+  if (write(STDERR_FILENO, text, sizeof text - 1) < 0) {
+    _exit(1);
+  }
+  signal(SIGALRM, SIG_DFL);
+  raise(SIGALRM);
+}
+
+bool sw_stop_asked(void) {
+  return stop_signal != 0;
+}
+
+static int dispatch(struct sw_emit *e, const char *verb, int argc, char **argv) {
+  if (strcmp(verb, "fit") == 0) {
+    return sw_verb_fit(e, argc, argv);
+  }
+  if (strcmp(verb, "validate") == 0 || strcmp(verb, "test") == 0) {
+    return sw_verb_evaluate(e, verb, argc, argv);
+  }
+  static const struct {
+    const char *name;
+    int (*run)(struct sw_emit *, int, char **);
+  } others[] = {{"check", sw_verb_check}, {"plan", sw_verb_plan}, {"order", sw_verb_order},
+                {"init-weights", sw_verb_init_weights}, {"ckpt", sw_verb_ckpt}, {"predict", sw_verb_predict}};
+  for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+    if (strcmp(verb, others[i].name) == 0) {
+      return others[i].run(e, argc, argv);
+    }
+  }
+  struct sp_err err = {0};
+  struct sp_event_result r = {.exit = SP_EXIT_USAGE};
+  sp_fail(&err, SP_EINVAL, "stoker-worker knows no verb '%s'", verb);
+  return sw_emit_result(e, &err, false, &r);
+}
+
+int main(int argc, char **argv) {
+  if (argc < 3 || strcmp(argv[1], "run") != 0 || fcntl(EVENTS_FD, F_GETFD) < 0) {
+    fprintf(stderr, "stoker-worker is started by the stoker command; try `stoker help`\n");
+    return SP_EXIT_USAGE;
+  }
+  struct sigaction term = {.sa_handler = on_term}, alarmed = {.sa_handler = on_alarm};
+  sigaction(SIGTERM, &term, NULL);
+  sigaction(SIGINT, &term, NULL);
+  sigaction(SIGALRM, &alarmed, NULL);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
+  fcntl(EVENTS_FD, F_SETFD, FD_CLOEXEC);
+  struct sw_emit e = {.fd = EVENTS_FD};
+  struct sp_event hello = {.kind = SP_EVENT_HELLO,
+                           .u.hello = {SP_EVENT_PROTOCOL, STOKER_VERSION, (int64_t)getpid()}};
+  sw_emit_event(&e, &hello);
+  return dispatch(&e, argv[2], argc - 3, argv + 3);
+}

@@ -1,0 +1,555 @@
+/* `stoker fit`: plays supervisor in this process (state in memfds, publishing, logger files) behind struct stk_host.
+ *
+ * A published checkpoint is a directory step-N; ModelCheckpoint's names are links to it, so that two names of one step cost
+ * one copy. A link is replaced by rename, a directory goes when its last name goes.
+ */
+#include <dirent.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/trainer/fit.h"
+#include "engine/trainer/loggers/csv.h"
+#include "engine/trainer/loggers/rundir.h"
+#include "engine/trainer/loggers/tfevents.h"
+#include "proto/base/mem.h"
+#include "worker/ckpt.h"
+#include "worker/verbs.h"
+
+enum { MAX_LOGGERS = 4, PROGRESS_NS = 50000000 };
+
+struct fit {
+  struct sw_emit *e;
+  struct sw_setup s;
+  struct stk_fit_config c;
+  char *run_dir;
+  char ckpt_dir[PATH_MAX];
+  struct stk_logger *loggers[MAX_LOGGERS];
+  int32_t n_loggers;
+  int64_t saved_step; /* step of saved_name, -1 */
+  char saved_name[64];
+  char newest[PATH_MAX + 80];
+  int64_t start_ns, last_progress_ns, window_ns, window_steps, window_samples;
+  double steps_per_s, items_per_s;
+  int64_t total_steps, run_samples;
+  bool ran, warned_logger;
+};
+
+static int64_t mono_ns(void *ctx) {
+  struct timespec t;
+  (void)ctx;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static double wall_s(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- the host */
+
+static bool host_stop(void *ctx) {
+  const struct fit *f = ctx;
+  return sw_stop_asked() || f->e->gone;
+}
+
+static void host_say(void *ctx, const char *text) {
+  struct fit *f = ctx;
+  sw_emit_text(f->e, SP_TEXT_INFO, "%s\n", text);
+}
+
+static bool is_text(const struct fit *f) {
+  return stk_dataset_x_type(f->s.train) == STK_I32;
+}
+
+static void host_progress(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names,
+                          const double *values) {
+  struct fit *f = ctx;
+  int64_t now = mono_ns(NULL);
+  if (p->stage == STK_TRAIN) {
+    f->window_steps++;
+    f->window_samples += p->samples;
+    f->run_samples += p->samples;
+  }
+  bool last = p->n_batches == p->batch || (f->total_steps >= 0 && p->global_step == f->total_steps);
+  if (now - f->last_progress_ns < PROGRESS_NS && !last) {
+    return;
+  }
+  if (now > f->window_ns && p->stage == STK_TRAIN) {
+    double per_sample = is_text(f) ? (double)stk_sample_elements(&stk_dataset_info(f->s.train)->x) : 1.0;
+    double s = (double)(now - f->window_ns) * 1e-9;
+    double a = f->steps_per_s > 0.0 ? 0.3 : 1.0;
+    f->steps_per_s += a * ((double)f->window_steps / s - f->steps_per_s);
+    f->items_per_s += a * ((double)f->window_samples * per_sample / s - f->items_per_s);
+  }
+  f->window_ns = f->last_progress_ns = now;
+  f->window_steps = f->window_samples = 0;
+  struct sp_event_metric m[STK_GRAPH_MAX_LOGS + 1];
+  for (int32_t i = 0; i < n; i++) {
+    m[i] = (struct sp_event_metric){names[i], values[i]};
+  }
+  struct sp_event ev = {
+    .kind = SP_EVENT_PROGRESS,
+    .u.progress = {.stage = p->sanity ? SP_STAGE_SANITY : p->stage == STK_TRAIN ? SP_STAGE_TRAIN : SP_STAGE_VALIDATE,
+                   .epoch = p->epoch, .max_epochs = f->c.max_epochs, .batch = p->batch, .n_batches = p->n_batches,
+                   .global_step = p->global_step, .total_steps = f->total_steps, .steps_per_s = f->steps_per_s,
+                   .items_per_s = f->items_per_s, .unit = is_text(f) ? "tokens" : "samples", .n_metrics = (size_t)n,
+                   .metrics = m}};
+  sw_emit_event(f->e, &ev);
+}
+
+static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *names, const double *values) {
+  struct fit *f = ctx;
+  struct stk_log_values v = {.step = step, .wall_s = wall_s(), .n = (size_t)n, .names = names, .values = values};
+  for (int32_t i = 0; i < f->n_loggers; i++) {
+    struct sp_err err = {0};
+    if (stk_logger_log(f->loggers[i], &v, &err) && !f->warned_logger) {
+      f->warned_logger = true; /* a full disk does not end a training; once is enough to say so */
+      sw_emit_text(f->e, SP_TEXT_WARNING, "logging failed, training goes on: %s\n", err.text);
+    }
+  }
+}
+
+static void host_evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n, const char *const *names,
+                           const double *values) {
+  struct fit *f = ctx;
+  struct sp_event_metric m[STK_GRAPH_MAX_LOGS];
+  const struct stk_control *now = stk_session_state(f->s.session)->now;
+  (void)stage;
+  for (int32_t i = 0; i < n; i++) {
+    m[i] = (struct sp_event_metric){names[i], values[i]};
+  }
+  struct sp_event ev = {.kind = SP_EVENT_VALIDATION,
+                        .u.validation = {.stage = sanity ? SP_STAGE_SANITY : SP_STAGE_VALIDATE, .epoch = now->epoch,
+                                         .step = now->global_step, .n_batches = n_batches, .n_metrics = (size_t)n,
+                                         .metrics = m}};
+  sw_emit_event(f->e, &ev);
+}
+
+static void tell_checkpoint(struct fit *f, const char *name, const struct stk_ckpt_saved *saved, double seconds,
+                            const struct sp_err *err) {
+  const struct stk_control *now = stk_session_state(f->s.session)->now;
+  char path[PATH_MAX + 200];
+  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
+  struct sp_event ev = {.kind = SP_EVENT_CHECKPOINT,
+                        .u.checkpoint = {.ok = err->status == SP_OK, .path = path, .error = err->text, .epoch = now->epoch,
+                                         .step = now->global_step, .n_bytes = saved ? (int64_t)saved->bytes : 0,
+                                         .seconds = seconds}};
+  sw_emit_event(f->e, &ev);
+}
+
+/* Makes `name` point to `target`, atomically. */
+static sp_status link_name(const struct fit *f, const char *name, const char *target, struct sp_err *err) {
+  char path[PATH_MAX + 200], tmp[PATH_MAX + 220];
+  if (strcmp(name, target) == 0) {
+    return SP_OK;
+  }
+  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
+  snprintf(tmp, sizeof tmp, "%s.tmp-%d", path, (int)getpid());
+  (void)unlink(tmp);
+  if (symlink(target, tmp) != 0 || rename(tmp, path) != 0) {
+    sp_status st = sp_fail_errno(err, "checkpoint name %s", path);
+    (void)unlink(tmp);
+    return st;
+  }
+  return SP_OK;
+}
+
+/* True when some name in the directory points to `target`. */
+static bool has_name(const struct fit *f, const char *target) {
+  DIR *d = opendir(f->ckpt_dir);
+  bool found = false;
+  for (struct dirent *e = d ? readdir(d) : NULL; e && !found; e = readdir(d)) {
+    char path[PATH_MAX + 300], to[256];
+    snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, e->d_name);
+    ssize_t n = readlink(path, to, sizeof to - 1);
+    to[n > 0 ? n : 0] = '\0';
+    found = n > 0 && strcmp(to, target) == 0;
+  }
+  if (d) {
+    closedir(d);
+  }
+  return found;
+}
+
+static void host_remove(void *ctx, const char *name) {
+  struct fit *f = ctx;
+  char path[PATH_MAX + 200], target[256];
+  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
+  ssize_t n = readlink(path, target, sizeof target - 1);
+  if (n <= 0 || unlink(path) != 0) {
+    return;
+  }
+  target[n] = '\0';
+  struct sp_err err = {0};
+  if (!has_name(f, target) && !strchr(target, '/') && stk_ckpt_remove(f->ckpt_dir, target, &err)) {
+    sw_emit_text(f->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", err.text);
+  }
+}
+
+/* The published directory of the committed step: saved now, unless this step was saved before. */
+static sp_status save_step(struct fit *f, struct sp_err *err) {
+  int64_t step = stk_session_state(f->s.session)->now->global_step, t = mono_ns(NULL);
+  struct stk_ckpt_saved saved = {0};
+  if (f->saved_step == step) {
+    return SP_OK;
+  }
+  sp_status st = sw_ckpt_save(&f->s, f->ckpt_dir, f->run_dir, &saved, err);
+  struct sp_err told = {.status = st};
+  if (st) {
+    told = *err;
+  }
+  tell_checkpoint(f, st ? "step" : saved.name, &saved, (double)(mono_ns(NULL) - t) * 1e-9, &told);
+  if (!st) {
+    f->saved_step = step;
+    snprintf(f->saved_name, sizeof f->saved_name, "%s", saved.name);
+    snprintf(f->newest, sizeof f->newest, "%s/%s", f->ckpt_dir, saved.name);
+  }
+  return st;
+}
+
+static sp_status host_save(void *ctx, const char *name, const char *link, struct sp_err *err) {
+  struct fit *f = ctx;
+  char old[PATH_MAX + 200], target[256] = "";
+  (void)link; /* every name is a link */
+  sp_status st = save_step(f, err);
+  if (st) {
+    return st;
+  }
+  snprintf(old, sizeof old, "%s/%s", f->ckpt_dir, name);
+  ssize_t n = readlink(old, target, sizeof target - 1);
+  target[n > 0 ? n : 0] = '\0';
+  st = link_name(f, name, f->saved_name, err);
+  if (!st && n > 0 && strcmp(target, f->saved_name) != 0 && !strchr(target, '/') && !has_name(f, target)) {
+    struct sp_err ignored = {0}; /* what "last" pointed to before */
+    if (stk_ckpt_remove(f->ckpt_dir, target, &ignored)) {
+      sw_emit_text(f->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", ignored.text);
+    }
+  }
+  return st;
+}
+
+static bool host_exists(void *ctx, const char *name) {
+  const struct fit *f = ctx;
+  char path[PATH_MAX + 200];
+  struct stat st;
+  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
+  return lstat(path, &st) == 0;
+}
+
+/* ---- configuration */
+
+static int64_t or_none(int64_t v, int64_t none) {
+  return v == SP_INT_NONE ? none : v;
+}
+
+static void set_limits(struct fit *f) {
+  const struct sp_trainer_opts *t = &f->s.job->trainer;
+  struct stk_fit_config *c = &f->c;
+  c->max_epochs = t->fast_dev_run > 0 ? 1 : t->max_epochs;
+  c->max_steps = t->fast_dev_run > 0 ? f->s.n_train_batches : t->max_steps;
+  c->min_epochs = or_none(t->min_epochs, t->min_steps != SP_INT_NONE ? 1 : 0);
+  c->min_steps = or_none(t->min_steps, 0);
+  c->max_time_ns = or_none(t->max_time, 0);
+  c->n_train_batches = f->s.n_train_batches;
+  c->n_val_batches = f->s.n_val_batches;
+  c->val_across_epochs = t->check_val_every_n_epoch == SP_INT_NONE;
+  c->val_epochs = c->val_across_epochs || t->fast_dev_run > 0 ? 1 : t->check_val_every_n_epoch;
+  const struct sp_count *v = &t->val_check_interval;
+  c->val_every = v->kind == SP_COUNT_N ? v->n : (int64_t)((double)c->n_train_batches * (v->kind == SP_COUNT_FRACTION ? v->fraction : 1.0));
+  if (c->val_every < 1) {
+    c->val_every = 1;
+  }
+  c->sanity_batches = t->fast_dev_run > 0 ? 0 : t->num_sanity_val_steps < 0 || t->num_sanity_val_steps > c->n_val_batches
+                                                  ? c->n_val_batches
+                                                  : t->num_sanity_val_steps;
+  c->log_every = t->log_every_n_steps;
+  c->train = f->s.train_loader;
+  c->val = f->s.val_loader;
+  int64_t per_epoch = (c->n_train_batches + t->accumulate_grad_batches - 1) / t->accumulate_grad_batches;
+  f->total_steps = c->max_epochs >= 0 ? per_epoch * c->max_epochs : -1;
+  if (c->max_steps >= 0 && (f->total_steps < 0 || c->max_steps < f->total_steps)) {
+    f->total_steps = c->max_steps;
+  }
+}
+
+static bool at_epoch_end(const struct fit *f, int when) {
+  bool once = f->c.val_every == f->c.n_train_batches && !f->c.val_across_epochs;
+  return when == SP_WHEN_DEFAULT ? stk_model_checkpoint_at_epoch_end(f->c.n_val_batches > 0, f->c.val_epochs, once, false)
+                                 : when == SP_WHEN_YES;
+}
+
+static sp_status add_checkpoint(struct fit *f, const struct sp_checkpoint_opts *o, struct sp_err *err) {
+  if (f->c.n_ckpt == STK_CONTROL_CKPT) {
+    return sp_fail(err, SP_EINVAL, "more than %d model_checkpoint callbacks", STK_CONTROL_CKPT);
+  }
+  if (o->dirpath && f->c.n_ckpt > 0) {
+    return sp_fail(err, SP_EUNSUPPORTED, "model_checkpoint.dirpath: only the first callback's may be given");
+  }
+  if (o->dirpath) {
+    snprintf(f->ckpt_dir, sizeof f->ckpt_dir, "%s", o->dirpath);
+  }
+  struct stk_model_checkpoint_options m = stk_model_checkpoint_defaults();
+  m.filename = o->filename ? o->filename : m.filename;
+  m.monitor = o->monitor;
+  m.mode = o->mode == SP_MODE_MAX ? STK_MONITOR_MAX : STK_MONITOR_MIN;
+  m.save_top_k = o->save_top_k;
+  m.save_last = (enum stk_ckpt_last)o->save_last;
+  bool any = o->every_n_train_steps != SP_INT_NONE || o->every_n_epochs != SP_INT_NONE;
+  m.every_n_train_steps = or_none(o->every_n_train_steps, 0);
+  m.every_n_epochs = or_none(o->every_n_epochs, any ? 0 : 1);
+  m.at_epoch_end = at_epoch_end(f, o->save_on_train_epoch_end);
+  m.auto_insert_metric_name = o->auto_insert_metric_name;
+  m.version_counter = o->enable_version_counter;
+  f->c.ckpt[f->c.n_ckpt++].options = m;
+  return stk_model_checkpoint_check(&m, err);
+}
+
+static sp_status add_early(struct fit *f, const struct sp_early_stopping_opts *o, struct sp_err *err) {
+  if (f->c.n_early == STK_CONTROL_EARLY) {
+    return sp_fail(err, SP_EINVAL, "more than %d early_stopping callbacks", STK_CONTROL_EARLY);
+  }
+  f->c.early[f->c.n_early++] = (struct stk_fit_early){
+    .options = {.mode = o->mode == SP_MODE_MAX ? STK_MONITOR_MAX : STK_MONITOR_MIN, .min_delta = o->min_delta,
+                .patience = o->patience, .check_finite = o->check_finite, .stopping_threshold = o->stopping_threshold,
+                .divergence_threshold = o->divergence_threshold},
+    .monitor = o->monitor, .strict = o->strict, .at_epoch_end = at_epoch_end(f, o->check_on_train_epoch_end)};
+  return SP_OK;
+}
+
+static sp_status add_callbacks(struct fit *f, struct sp_err *err) {
+  const struct sp_job *job = f->s.job;
+  bool inert = job->trainer.fast_dev_run > 0, has_ckpt = false;
+  sp_status st = SP_OK;
+  snprintf(f->ckpt_dir, sizeof f->ckpt_dir, "%s/checkpoints", f->run_dir);
+  for (size_t i = 0; i < job->callbacks.n && !st; i++) {
+    const struct sp_callback_opts *c = &job->callbacks.items[i];
+    if (c->kind == SP_CALLBACK_MODEL_CHECKPOINT) {
+      has_ckpt = true;
+      st = inert ? SP_OK : add_checkpoint(f, &c->checkpoint, err);
+    } else if (c->kind == SP_CALLBACK_EARLY_STOPPING) {
+      st = inert ? SP_OK : add_early(f, &c->early_stopping, err);
+    } else if (c->kind == SP_CALLBACK_LR_MONITOR) {
+      f->c.lr_monitor_step = c->lr_monitor.logging_interval != SP_LOG_INTERVAL_EPOCH;
+      f->c.lr_monitor_epoch = c->lr_monitor.logging_interval == SP_LOG_INTERVAL_EPOCH;
+    }
+  }
+  if (!st && !has_ckpt && !inert && job->trainer.enable_checkpointing) {
+    struct sp_checkpoint_opts plain = {.save_top_k = 1, .every_n_train_steps = SP_INT_NONE, .every_n_epochs = SP_INT_NONE,
+                                       .auto_insert_metric_name = true, .enable_version_counter = true};
+    st = add_checkpoint(f, &plain, err);
+  }
+  return st;
+}
+
+static sp_status open_run_dir(struct fit *f, struct sp_err *err) {
+  const struct sp_job *job = f->s.job;
+  const struct sp_logger_opts *first = job->loggers.n ? &job->loggers.items[0] : NULL;
+  const char *root = job->trainer.default_root_dir ? job->trainer.default_root_dir : ".";
+  char version[64];
+  const char *v = first ? first->version : NULL;
+  if (v && strspn(v, "0123456789") == strlen(v)) {
+    snprintf(version, sizeof version, "version_%.40s", v);
+    v = version;
+  }
+  return stk_rundir_create(first && first->save_dir ? first->save_dir : root,
+                           first && first->name ? first->name : "stoker_logs", v, &f->run_dir, err);
+}
+
+static sp_status write_configs(struct fit *f, struct sp_err *err) {
+  struct sp_buf b;
+  struct stk_hparam_text h[128];
+  char text[128][96];
+  size_t n = 0;
+  sp_buf_init(&b, 1 << 20);
+  sp_job_print(f->s.job, &b);
+  sp_status st = stk_rundir_write(f->run_dir, "config.yaml", b.data ? b.data : "", b.length, err);
+  sp_buf_free(&b);
+  for (const stk_hparam *p = f->s.module->def->hparams; p && p->name && n < 128; p++) {
+    h[n].key = p->name;
+    h[n].value = stk_module_hparam_text(f->s.module, p, text[n], sizeof text[n]);
+    n++;
+  }
+  st = st ? st : stk_rundir_write_hparams(f->run_dir, h, n, err);
+  for (int32_t i = 0; i < f->n_loggers && !st; i++) {
+    st = stk_logger_log_hparams(f->loggers[i], h, n, wall_s(), err);
+  }
+  return st;
+}
+
+static sp_status open_loggers(struct fit *f, struct sp_err *err) {
+  const struct sp_job *job = f->s.job;
+  sp_status st = SP_OK;
+  if (job->trainer.fast_dev_run > 0) {
+    return SP_OK;
+  }
+  for (size_t i = 0; i < job->loggers.n && i < MAX_LOGGERS && !st; i++) {
+    if (job->loggers.items[i].kind == SP_LOGGER_CSV) {
+      st = stk_csv_open(f->run_dir, &f->loggers[f->n_loggers], err);
+    } else {
+      char host[128] = "localhost";
+      (void)gethostname(host, sizeof host - 1);
+      struct stk_tfevents_options o = {f->run_dir, wall_s(), host, (int64_t)getpid()};
+      st = stk_tfevents_create(&o, &f->loggers[f->n_loggers], err);
+    }
+    f->n_loggers += st ? 0 : 1;
+  }
+  return st ? st : write_configs(f, err);
+}
+
+static sp_status start_state(struct fit *f, char *resumed, size_t cap, struct sp_err *err) {
+  const struct sp_job *job = f->s.job;
+  struct stk_state *state = stk_session_state(f->s.session);
+  const char *which = job->root.ckpt_path;
+  stk_state_init(state, f->s.module, (uint64_t)job->root.seed_everything);
+  sp_status st = stk_schedule_init(&job->lr, f->total_steps, f->c.max_epochs, &f->c.schedules, state->now->schedules, err);
+  if (!st && job->weights.path) {
+    char text[512];
+    st = sw_ckpt_fine_tune(&f->s, text, sizeof text, err);
+    if (!st) {
+      sw_emit_text(f->e, SP_TEXT_INFO, "%s\n", text);
+    }
+  }
+  if (st || !which) {
+    return st;
+  }
+  char path[PATH_MAX];
+  st = sw_find_ckpt(job, which, path, err);
+  st = st ? st : sw_ckpt_resume(&f->s, path, err);
+  snprintf(resumed, cap, "%s", st ? "" : path);
+  return st;
+}
+
+static void tell_start(struct fit *f, const char *resumed) {
+  const struct sp_job *job = f->s.job;
+  const struct stk_module *m = f->s.module;
+  const struct stk_control *now = stk_session_state(f->s.session)->now;
+  struct sp_event_summary_row *rows = sp_alloc_array((size_t)m->n_params + 1, sizeof *rows);
+  char (*shapes)[64] = sp_alloc_array((size_t)m->n_params + 1, sizeof *shapes);
+  int64_t n = 0, trainable = 0;
+  size_t n_rows = 0;
+  for (int32_t i = 0; rows && shapes && i < m->n_params; i++) {
+    int64_t k = stk_shape_numel(&m->params[i]->shape);
+    n += k;
+    trainable += m->param_leaves[i].trainable ? k : 0;
+    if (n_rows < 512) {
+      rows[n_rows] = (struct sp_event_summary_row){.name = m->params[i]->name, .type = "parameter", .in_shape = "",
+                                                   .out_shape = stk_shape_text(&m->params[i]->shape, shapes[i], 64),
+                                                   .n_params = k, .frozen = !m->param_leaves[i].trainable};
+      n_rows++;
+    }
+  }
+  if (rows && shapes && job->trainer.enable_model_summary) {
+    struct sp_event ev = {.kind = SP_EVENT_SUMMARY,
+                          .u.summary = {.n_rows = n_rows, .rows = rows, .n_rows_left_out = m->n_params - (int64_t)n_rows,
+                                        .n_params = n, .n_trainable = trainable,
+                                        .n_param_bytes = n * stk_session_state(f->s.session)->layout.real_bytes}};
+    sw_emit_event(f->e, &ev);
+  }
+  struct sp_event ev = {
+    .kind = SP_EVENT_RUN_STARTED,
+    .u.run_started = {.verb = "fit", .model = m->def->name, .log_dir = f->run_dir, .resumed_from = resumed,
+                      .kernels = f->s.kernels->isa,
+                      .precision = job->trainer.precision == SP_PRECISION_64 ? "64-true" : "32-true", .n_params = n,
+                      .n_trainable = trainable, .max_epochs = f->c.max_epochs, .total_steps = f->total_steps,
+                      .n_train_batches = f->c.n_train_batches, .n_val_batches = f->c.n_val_batches, .epoch = now->epoch,
+                      .global_step = now->global_step, .lanes = job->trainer.lanes, .ranks = 1,
+                      .threads = stk_pool_n_threads(f->s.pool), .plan_peak_bytes = -1}};
+  sw_emit_event(f->e, &ev);
+  if (job->trainer.devices > 1) {
+    sw_emit_text(f->e, SP_TEXT_INFO, "devices: %lld run as %lld lanes on one rank\n", (long long)job->trainer.devices,
+                 (long long)job->trainer.lanes);
+  }
+  sp_free(rows);
+  sp_free(shapes);
+}
+
+static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, size_t cap, struct sp_err *err) {
+  sp_status st = sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1), (size_t)(argc > 0 ? argc - 1 : 0),
+                               STK_TRAIN, &f->s, err);
+  if (st) {
+    return st;
+  }
+  set_limits(f);
+  f->c.host = (struct stk_host){.ctx = f, .stop_asked = host_stop, .now_ns = mono_ns, .progress = host_progress,
+                                .metrics = host_metrics, .evaluated = host_evaluated, .save = host_save,
+                                .remove = host_remove, .exists = host_exists, .say = host_say};
+  st = start_state(f, resumed, cap, err);
+  st = st ? st : open_run_dir(f, err);
+  st = st ? st : add_callbacks(f, err);
+  return st ? st : open_loggers(f, err);
+}
+
+static void tell_stop(struct fit *f, stk_stop why) {
+  static const enum sp_stop_reason reasons[] = {0, SP_STOP_EARLY, SP_STOP_MAX_TIME, SP_STOP_MODULE, SP_STOP_SIGNAL};
+  const struct stk_control *now = stk_session_state(f->s.session)->now;
+  if (why == STK_STOP_NONE) {
+    return;
+  }
+  struct sp_event ev = {.kind = SP_EVENT_STOPPED,
+                        .u.stopped = {.reason = f->e->gone ? SP_STOP_CLIENT_GONE : reasons[why], .text = "",
+                                      .epoch = now->epoch, .step = now->global_step}};
+  sw_emit_event(f->e, &ev);
+}
+
+int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
+  struct fit *f = sp_alloc(sizeof *f);
+  struct sp_err err = {0};
+  struct sp_event_result r = {.message = "", .ckpt_last = "", .ckpt_best = ""};
+  char resumed[PATH_MAX] = "", next[4][PATH_MAX + 200];
+  const char *next_list[4];
+  stk_fit *loop = NULL;
+  stk_stop why = STK_STOP_NONE;
+  if (!f) {
+    sp_fail(&err, SP_ENOMEM, "no memory");
+    return sw_emit_result(e, &err, false, &r);
+  }
+  f->e = e;
+  f->saved_step = -1;
+  sp_status st = prepare(f, argc, argv, resumed, sizeof resumed, &err);
+  st = st ? st : stk_fit_new(&f->c, f->s.session, &loop, &err);
+  if (!st) {
+    tell_start(f, resumed);
+    f->ran = true;
+    f->start_ns = f->window_ns = mono_ns(NULL);
+    st = stk_fit_run(loop, &why, &err);
+    tell_stop(f, why);
+    if (!st && why == STK_STOP_SIGNAL) {
+      st = save_step(f, &err);
+      st = st ? st : link_name(f, "last", f->saved_name, &err);
+      r.exit = SP_EXIT_JOB_CANCELED;
+      snprintf(next[r.n_next++], sizeof next[0], "stoker fit %s --ckpt_path %s", argc > 0 ? argv[0] : "JOB", f->newest);
+    } else if (!st && f->newest[0]) {
+      snprintf(next[r.n_next++], sizeof next[0], "stoker validate %s --ckpt_path %s", argc > 0 ? argv[0] : "JOB", f->newest);
+      snprintf(next[r.n_next++], sizeof next[0], "stoker ckpt show %s", f->newest);
+    }
+    r.seconds = (double)(mono_ns(NULL) - f->start_ns) * 1e-9;
+    r.epoch = stk_session_state(f->s.session)->now->epoch;
+    r.step = stk_session_state(f->s.session)->now->global_step;
+  }
+  for (int32_t i = 0; i < f->n_loggers; i++) {
+    struct sp_err ignored = {0};
+    stk_log_end end = st ? STK_LOG_FAILED : why == STK_STOP_SIGNAL ? STK_LOG_INTERRUPTED : STK_LOG_SUCCESS;
+    if (stk_logger_finalize(f->loggers[i], end, &ignored)) {
+      sw_emit_text(e, SP_TEXT_WARNING, "%s\n", ignored.text);
+    }
+    stk_logger_free(f->loggers[i]);
+  }
+  for (size_t i = 0; i < r.n_next; i++) {
+    next_list[i] = next[i];
+  }
+  r.next = next_list;
+  r.ckpt_last = f->newest;
+  int exit_code = sw_emit_result(e, &err, f->ran, &r);
+  stk_fit_free(loop);
+  sw_setup_close(&f->s);
+  sp_free(f->run_dir);
+  sp_free(f);
+  return exit_code;
+}
