@@ -505,7 +505,8 @@ static int64_t dx_taps(const struct stk_conv_shape *s, const struct plane *pl, i
       for (int64_t j = 0; j < s->kw; j++) {
         const int64_t right = c + s->pad_w - j * s->dil_w;
         if (down % s->stride_h == 0 && right % s->stride_w == 0) {
-          const int64_t at = (down / s->stride_h - low) * pl->pitch + right / s->stride_w - pl->col0;
+          const int64_t at =
+              (down / s->stride_h - low) * pl->pitch + right / s->stride_w - pl->col0;
           taps[n++] = (struct tap){.x = (int32_t)(co * pl->channel + at),
                                    .w = (int32_t)(co * per_out + i * s->kw + j)};
         }

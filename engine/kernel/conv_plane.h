@@ -13,6 +13,10 @@
 #include "engine/kernel/kernel.h"
 #include "engine/kernel/vec.h"
 
+#if !defined(STK_ISA_REF)
+#include <immintrin.h>
+#endif
+
 enum { PLANE_SLACK = 64 };
 
 struct plane {
@@ -33,8 +37,9 @@ V_INLINE int64_t plane_ceil_div(int64_t a, int64_t b) {
 
 V_INLINE void plane_set(struct plane *pl, int64_t stride_h, int64_t stride_w, int64_t rows,
                         int64_t pitch) {
-  *pl = (struct plane){0, 0, stride_h, stride_w, rows, pitch, rows * pitch,
-                       stride_h * stride_w * rows * pitch};
+  const int64_t phase = rows * pitch + (stride_w > 1 ? V_LANES : 0); /* phases fill side by side */
+  *pl = (struct plane){0,    0,     stride_h, stride_w,
+                       rows, pitch, phase,    stride_h * stride_w * phase};
 }
 
 /* The distance of the element displaced by (dh, dw) >= 0 from the window's first. */
@@ -58,10 +63,6 @@ V_INLINE void plane_copy(real *to, const real *from, int64_t n, int64_t step) {
     }
     if (i < n) {
       v_store(to + i, v_load_n(from + i, n - i));
-    }
-  } else if (step == 2) {
-    for (; i < n; i++) {
-      to[i] = from[2 * i];
     }
   } else {
     for (; i < n; i++) {
@@ -88,17 +89,68 @@ V_INLINE void plane_row(const struct plane *pl, real *to, struct image im, int64
   plane_fill(to + end, pl->pitch - end, pad);
 }
 
-/* Copies rows 0 .. rows-1 of every phase of `channels` consecutive channels. Ascending, so that a
- * row's surplus is overwritten by what follows it; only PLANE_SLACK keeps some. */
+/* even[i] = from[2 i], odd[i] = from[2 i + 1] for the first w elements; up to 8 more are written. */
+V_INLINE void plane_halves(real *even, real *odd, const real *from, int64_t w) {
+#if defined(STK_ISA_REF)
+  for (int64_t i = 0; i < w; i++) {
+    (i % 2 ? odd : even)[i / 2] = from[i];
+  }
+#else
+  for (int64_t i = 0; i < w; i += V_LANES) {
+    float tail[V_LANES];
+    const float *at = from + i;
+    if (w - i < V_LANES) {
+      v_store(tail, v_load_n(at, w - i));
+      at = tail;
+    }
+    const __m256 a = _mm256_loadu_ps(at), b = _mm256_loadu_ps(at + 8);
+    const __m256d e = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0x88));
+    const __m256d o = _mm256_castps_pd(_mm256_shuffle_ps(a, b, 0xdd));
+    _mm256_storeu_ps(even + i / 2, _mm256_castpd_ps(_mm256_permute4x64_pd(e, 0xd8)));
+    _mm256_storeu_ps(odd + i / 2, _mm256_castpd_ps(_mm256_permute4x64_pd(o, 0xd8)));
+  }
+#endif
+}
+
+/* plane_row of both column phases with stride 2; the image reaches into the window from the left
+ * (col0 <= 0) and ends in it. */
+V_INLINE void plane_row2(const struct plane *pl, real *phase, struct image im, int64_t row,
+                         real pad) {
+  real *const half[2] = {phase, phase + pl->phase};
+  if (row < 0 || row >= im.h) {
+    plane_fill(half[0], pl->pitch, pad);
+    plane_fill(half[1], pl->pitch, pad);
+    return;
+  }
+  const int64_t t = -pl->col0;
+  real *const even = half[t % 2], *const odd = half[(t + 1) % 2];
+  const int64_t even_at = t / 2, odd_at = (t + 1) / 2;
+  plane_fill(even, even_at, pad);
+  plane_fill(odd, odd_at, pad);
+  plane_halves(even + even_at, odd + odd_at, im.p + row * im.w, im.w);
+  const int64_t even_end = even_at + (im.w + 1) / 2, odd_end = odd_at + im.w / 2;
+  plane_fill(even + even_end, pl->pitch - even_end, pad);
+  plane_fill(odd + odd_end, pl->pitch - odd_end, pad);
+}
+
+/* Copies rows 0 .. rows-1 of every phase of `channels` consecutive channels. Rows ascend within a
+ * phase, so that a row's surplus is overwritten by what follows; what lies after the phase's last
+ * row may keep some. */
 V_INLINE void plane_load(const struct plane *pl, real *to, struct image im, int64_t channels,
                          int64_t rows, real pad) {
+  const int64_t reach = 2 * pl->pitch + pl->col0; /* image columns in a window of stride 2 */
+  const bool halves = pl->stride_w == 2 && pl->col0 <= 0 && im.w <= reach;
   for (int64_t c = 0; c < channels; c++) {
     for (int64_t a = 0; a < pl->stride_h; a++) {
-      for (int64_t b = 0; b < pl->stride_w; b++) {
-        real *phase = to + c * pl->channel + (a * pl->stride_w + b) * pl->phase;
-        for (int64_t i = 0; i < rows; i++) {
-          plane_row(pl, phase + i * pl->pitch, im, pl->row0 + a + i * pl->stride_h, pl->col0 + b,
-                    pad);
+      real *phase = to + c * pl->channel + a * pl->stride_w * pl->phase;
+      for (int64_t i = 0; i < rows; i++) {
+        const int64_t row = pl->row0 + a + i * pl->stride_h;
+        if (halves) {
+          plane_row2(pl, phase + i * pl->pitch, im, row, pad);
+          continue;
+        }
+        for (int64_t b = 0; b < pl->stride_w; b++) {
+          plane_row(pl, phase + b * pl->phase + i * pl->pitch, im, row, pl->col0 + b, pad);
         }
       }
     }

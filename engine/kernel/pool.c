@@ -30,11 +30,14 @@ static int64_t end_of(const struct stk_conv_shape *s, int64_t hi) {
 /* ---- forward */
 
 /* Scratch of one call. base and first are per position of a flat walk over the outputs: the place
- * of the window's corner in the input plane (maybe outside), and of its first element inside. */
+ * of the window's corner in the input plane (maybe outside), and of its first element inside. at
+ * and step are per element of the window: its distance in the padded plane, and in the input. */
 struct room {
   real *plane, *value;
   int32_t *base, *first, *place;
+  int32_t *at, *step;
   int64_t positions; /* a multiple of V_LANES */
+  int64_t window;
   size_t bytes;
 };
 
@@ -46,16 +49,19 @@ static void plane_of(const struct stk_conv_shape *s, struct plane *pl) {
 }
 
 static struct room room_of(const struct stk_conv_shape *s, const struct plane *pl, char *scratch) {
-  struct room r = {.positions = plane_ceil_div(s->oh * pl->pitch, V_LANES) * V_LANES};
+  struct room r = {.positions = plane_ceil_div(s->oh * pl->pitch, V_LANES) * V_LANES,
+                   .window = s->kh * s->kw};
   const int64_t plane = plane_ceil_div(pl->channel + PLANE_SLACK, 16) * 16;
   r.bytes = (size_t)(plane + r.positions) * sizeof(real) +
-            3 * (size_t)r.positions * sizeof(int32_t);
+            (size_t)(3 * r.positions + 2 * r.window) * sizeof(int32_t);
   if (scratch) {
     r.plane = (real *)(void *)scratch;
     r.value = r.plane + plane;
     r.base = (int32_t *)(void *)(r.value + r.positions);
     r.first = r.base + r.positions;
     r.place = r.first + r.positions;
+    r.at = r.place + r.positions;
+    r.step = r.at + r.window;
   }
   return r;
 }
@@ -67,52 +73,64 @@ static void room_fill(const struct stk_conv_shape *s, const struct plane *pl, st
     r->base[q] = (int32_t)(row * s->w + col);
     r->first[q] = (int32_t)((row > 0 ? row : 0) * s->w + (col > 0 ? col : 0));
   }
+  for (int64_t k = 0; k < r->window; k++) {
+    r->at[k] = (int32_t)plane_at(pl, k / s->kw, k % s->kw);
+    r->step[k] = (int32_t)(k / s->kw * s->w + k % s->kw);
+  }
 }
 
 /* Outputs of the 16 positions from q. */
-V_INLINE vreal max_at(const struct stk_conv_shape *s, const struct plane *pl, const struct room *r,
-                      int64_t q, vint *out_place) {
+V_INLINE vreal max_at(const struct room *r, int64_t q, vint *out_place) {
   vreal best = v_set1((real)-__builtin_inf());
   vint place = vi_load(r->first + q);
   const vint base = vi_load(r->base + q);
-  for (int64_t i = 0; i < s->kh; i++) {
-    for (int64_t j = 0; j < s->kw; j++) {
-      const vreal x = v_load(r->plane + plane_at(pl, i, j) + q);
-      const vmask wins = v_mask_and(v_mask_not(v_le(x, best)), v_eq(best, best));
-      best = v_select(wins, x, best);
-      place = vi_select(wins, vi_add(base, vi_set1((int32_t)(i * s->w + j))), place);
-    }
+  for (int64_t k = 0; k < r->window; k++) {
+    const vreal x = v_load(r->plane + r->at[k] + q);
+    const vmask wins = v_mask_and(v_mask_not(v_le(x, best)), v_eq(best, best));
+    best = v_select(wins, x, best);
+    place = vi_select(wins, vi_add(base, vi_set1(r->step[k])), place);
   }
   *out_place = place;
   return best;
 }
 
-V_INLINE vreal mean_at(const struct stk_conv_shape *s, const struct plane *pl, const struct room *r,
-                       int64_t q) {
+V_INLINE vreal mean_at(const struct room *r, int64_t q) {
   vreal sum = v_zero();
-  for (int64_t i = 0; i < s->kh; i++) {
-    for (int64_t j = 0; j < s->kw; j++) {
-      sum = v_add(sum, v_load(r->plane + plane_at(pl, i, j) + q));
+  for (int64_t k = 0; k < r->window; k++) {
+    sum = v_add(sum, v_load(r->plane + r->at[k] + q));
+  }
+  return v_div(sum, v_set1((real)r->window));
+}
+
+/* y and argmax (NULL: mean) at positions 0 .. count-1. */
+static void pool_flat(const struct room *r, real *y, int32_t *argmax, int64_t count) {
+  for (int64_t q = 0; q < count; q += V_LANES) {
+    const int64_t n = count - q < V_LANES ? count - q : V_LANES;
+    vint place;
+    const vreal value = argmax ? max_at(r, q, &place) : mean_at(r, q);
+    if (n == V_LANES) {
+      v_store(y + q, value);
+    } else {
+      v_store_n(y + q, value, n);
+    }
+    if (argmax && n == V_LANES) {
+      vi_store(argmax + q, place);
+    } else if (argmax) {
+      vi_store_n(argmax + q, place, n);
     }
   }
-  return v_div(sum, v_set1((real)(s->kh * s->kw)));
 }
 
 static void pool_plane(const struct stk_pool_args *a, const struct plane *pl, const struct room *r,
                        int64_t index) {
   const struct stk_conv_shape *s = &a->s;
-  const int64_t count = (s->oh - 1) * pl->pitch + s->ow;
-  for (int64_t q = 0; q < count; q += V_LANES) {
-    if (a->max) {
-      vint place;
-      v_store(r->value + q, max_at(s, pl, r, q, &place));
-      vi_store(r->place + q, place);
-    } else {
-      v_store(r->value + q, mean_at(s, pl, r, q));
-    }
-  }
   real *y = (real *)a->y + index * s->oh * s->ow;
   int32_t *argmax = a->max ? a->argmax + index * s->oh * s->ow : NULL;
+  if (pl->pitch == s->ow) {
+    pool_flat(r, y, argmax, s->oh * s->ow);
+    return;
+  }
+  pool_flat(r, r->value, argmax ? r->place : NULL, (s->oh - 1) * pl->pitch + s->ow);
   for (int64_t i = 0; i < s->oh; i++) {
     for (int64_t j = 0; j < s->ow; j++) {
       y[i * s->ow + j] = r->value[i * pl->pitch + j];
@@ -166,15 +184,17 @@ static void unpool_max(const struct stk_conv_shape *s, const real *g, const int3
 
 static void unpool_mean(const struct stk_conv_shape *s, const real *g, real *dx) {
   const real window = (real)(s->kh * s->kw);
-  for (int64_t o = 0; o < s->oh * s->ow; o++) {
-    const real share = g[o] / window;
-    const int64_t row = o / s->ow * s->stride_h - s->pad_h;
-    const int64_t col = o % s->ow * s->stride_w - s->pad_w;
+  for (int64_t oh = 0; oh < s->oh; oh++) {
+    const int64_t row = oh * s->stride_h - s->pad_h;
     const int64_t row1 = row + s->kh < s->h ? row + s->kh : s->h;
-    const int64_t col1 = col + s->kw < s->w ? col + s->kw : s->w;
-    for (int64_t i = row > 0 ? row : 0; i < row1; i++) {
-      for (int64_t j = col > 0 ? col : 0; j < col1; j++) {
-        dx[i * s->w + j] += share;
+    for (int64_t ow = 0; ow < s->ow; ow++) {
+      const real share = g[oh * s->ow + ow] / window;
+      const int64_t col = ow * s->stride_w - s->pad_w;
+      const int64_t col1 = col + s->kw < s->w ? col + s->kw : s->w;
+      for (int64_t i = row > 0 ? row : 0; i < row1; i++) {
+        for (int64_t j = col > 0 ? col : 0; j < col1; j++) {
+          dx[i * s->w + j] += share;
+        }
       }
     }
   }
