@@ -12,6 +12,7 @@
 #include <stoker/stoker.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,13 +122,13 @@ static stk_status source_open(const stk_reader_args *args, void **out_self,
       made.n = strtoll(args->values[i], &end, 10);
     }
     if (!end || *end || made.n < 1 || made.n > N_MAX) {
-      strcpy(why->text, "the only option is samples, 1 to 16777216");
+      snprintf(why->text, sizeof why->text, "the only option is samples, 1 to %d", N_MAX);
       return 1;
     }
   }
   source *self = malloc(sizeof *self);
   if (!self) {
-    strcpy(why->text, "out of memory");
+    snprintf(why->text, sizeof why->text, "out of memory");
     return 1;
   }
   *self = made;

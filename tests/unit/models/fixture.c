@@ -1,3 +1,4 @@
+/* Sessions over made-up data (fixture.h): what the files of this directory test with. */
 #include "tests/unit/models/fixture.h"
 
 #include <string.h>
