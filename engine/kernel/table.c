@@ -1,8 +1,7 @@
 /* The kernels of one variant, collected.
  *
  * Compiled per variant like every kernel source; engine/exec/kernels.c picks one of the tables. A
- * family's source defines `const struct stk_kernel KFN(<name>)`. The references are weak, so a
- * family that is not part of the build is NULL in the table, and the plan refuses it by name.
+ * family's source defines `const struct stk_kernel KFN(<name>)`; one that is missing does not link.
  */
 #include "engine/kernel/kernel.h"
 #include "engine/kernel/vec.h"
@@ -15,7 +14,7 @@
 #define ISA_NAME "ref"
 #endif
 
-#define STK_KERNEL_X(name) extern const struct stk_kernel KFN(name) __attribute__((weak));
+#define STK_KERNEL_X(name) extern const struct stk_kernel KFN(name);
 STK_KERNEL_LIST(STK_KERNEL_X)
 #undef STK_KERNEL_X
 
