@@ -240,7 +240,7 @@ static void program_place(struct program *p) {
   for (int i = 0; i < a->n_op; i++) {
     const int r = a->n_in + i;
     for (int k = a->n_in; k < r; k++) {
-      if (p->slot[k] >= 0 && last_read(a, k) <= i) {
+      if (p->slot[k] >= 0 && last_read(a, k) == i) {
         used &= ~((uint64_t)1 << p->slot[k]);
       }
     }
