@@ -327,6 +327,7 @@ static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32
     if (status) {
       return status;
     }
+    set_scalars(s); /* after the program: making the first one gives them their initial values */
     s->rng.batch = b.index;
     s->rng.lane = (uint32_t)lane;
     s->rng.stage = STK_TRAIN;
@@ -427,7 +428,6 @@ static void apply(stk_session *s, const double *lr, double grad_scale) {
 sp_status stk_session_train(stk_session *s, const struct stk_window *w, struct stk_window_result *out, struct sp_err *err) {
   struct stk_window_result r = {.logged.lanes = s->step_acc};
   stk_fp_enter();
-  set_scalars(s);
   sp_status st = all_gradients(s, w, &r, err);
   if (st) {
     return st;
