@@ -89,7 +89,7 @@ V_INLINE void plane_row(const struct plane *pl, real *to, struct image im, int64
   plane_fill(to + end, pl->pitch - end, pad);
 }
 
-/* even[i] = from[2 i], odd[i] = from[2 i + 1] for the first w elements; up to 8 more are written. */
+/* even[i] = from[2 i], odd[i] = from[2 i + 1] of w elements; up to 8 more are written. */
 V_INLINE void plane_halves(real *even, real *odd, const real *from, int64_t w) {
 #if defined(STK_ISA_REF)
   for (int64_t i = 0; i < w; i++) {

@@ -7,11 +7,11 @@
  *   constant           lr = lr * factor        while count < total_iters
  *   step               lr = lr * gamma^(count / step_size)
  *   cosine             lr = eta_min + (lr - eta_min) * (1 + cos(pi count / t_max)) / 2
- *   linear_warmup      lr = lr * (start + (end - start) * min(count, total_iters) / total_iters)
+ *   linear_warmup      lr = lr * (start + (end - start) * (min(count, n) / n)), n = total_iters
  *   reduce_on_plateau  for each reduction: lr = max(lr * factor, min_lr), unless that changes lr by
  *                      no more than eps
  *
- * So a warm-up of W followed by a cosine with begin = W is SequentialLR with the milestone W. All in
+ * So a warm-up of W, then a cosine with begin = W, is SequentialLR with the milestone W. All in
  * double with engine/num/dmath.h (docs/numerics.md, "Schedules"). Only reduce_on_plateau has state:
  * plain data for the control page, one per item, zero for the others. No threads, no allocation.
  */

@@ -112,7 +112,8 @@ static void add_conv(struct bench *b, const char *name, int64_t n, int64_t c, in
   }
 }
 
-static void add_pool(struct bench *b, const char *name, int64_t n, int64_t c, int64_t hw, bool max) {
+static void add_pool(struct bench *b, const char *name, int64_t n, int64_t c, int64_t hw,
+                     bool max) {
   const struct stk_conv_shape s = {n, c, hw, hw, c, 2, 2, hw / 2, hw / 2, 2, 2, 0, 0, 1, 1, 1};
   const double in = (double)(n * c * hw * hw) * 4, out = in / 4;
   struct entry *e = add(b, b->k->pool, max ? "maxpool" : "avgpool", name);

@@ -11,11 +11,12 @@ import torch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 N, STEPS, SHOWN = 20, 50, (1, 10, 50)
+DAMPENED = dict(lr=0.02, momentum=0.8, dampening=0.3, weight_decay=0.05)
 CASES = {
     "sgd": (torch.optim.SGD, dict(lr=0.05)),
     "sgd_decay": (torch.optim.SGD, dict(lr=0.05, weight_decay=0.1)),
     "sgd_momentum": (torch.optim.SGD, dict(lr=0.02, momentum=0.9)),
-    "sgd_dampened": (torch.optim.SGD, dict(lr=0.02, momentum=0.8, dampening=0.3, weight_decay=0.05)),
+    "sgd_dampened": (torch.optim.SGD, DAMPENED),
     "sgd_nesterov": (torch.optim.SGD, dict(lr=0.02, momentum=0.9, nesterov=True)),
     "adam": (torch.optim.Adam, dict(lr=0.01)),
     "adam_decay": (torch.optim.Adam, dict(lr=0.01, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.1)),

@@ -166,7 +166,8 @@ static void test_batchnorm_values_near_double(void **state) {
         sum += (double)x[(k / s->inner * s->c + c) * s->inner + k % s->inner];
       }
       for (int64_t k = 0; k < s->n * s->inner; k++) {
-        const double d = (double)x[(k / s->inner * s->c + c) * s->inner + k % s->inner] - sum / total;
+        const int64_t at = (k / s->inner * s->c + c) * s->inner + k % s->inner;
+        const double d = (double)x[at] - sum / total;
         square += d * d;
       }
       const double rstd = 1 / sqrt(square / total + EPS);
