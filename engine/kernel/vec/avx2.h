@@ -334,6 +334,8 @@ typedef struct {
 #define V_EQ(x, y) _mm256_cmp_pd(x, y, _CMP_EQ_OQ)
 #define V_BLEND(m, x, y) _mm256_blendv_pd(y, x, m)
 #define V_MASK_AND(x, y) _mm256_and_pd(x, y)
+#define V_MASK_ANDNOT(x, y) _mm256_andnot_pd(y, x)
+#define V_INT_EQ(x, y) _mm256_castsi256_pd(_mm256_cmpeq_epi64(x, y))
 #define V_SHL52(x) _mm256_slli_epi64(x, 52)
 #define V_SHR52(x) _mm256_srli_epi64(x, 52)
 
@@ -351,11 +353,14 @@ VD_BINARY(vdm, vd_lt, vd, V_LT)
 VD_BINARY(vdm, vd_eq, vd, V_EQ)
 VD_TERNARY(vd, vd_select, vdm, vd, V_BLEND)
 VD_BINARY(vdm, vdm_and, vdm, V_MASK_AND)
+VD_BINARY(vdm, vdm_andnot, vdm, V_MASK_ANDNOT)
 VD_UNARY(vdi, vd_bits, vd, _mm256_castpd_si256)
 VD_UNARY(vd, vdi_double, vdi, _mm256_castsi256_pd)
 VD_BINARY(vdi, vdi_add, vdi, _mm256_add_epi64)
 VD_BINARY(vdi, vdi_sub, vdi, _mm256_sub_epi64)
 VD_BINARY(vdi, vdi_or, vdi, _mm256_or_si256)
+VD_BINARY(vdi, vdi_and, vdi, _mm256_and_si256)
+VD_BINARY(vdm, vdi_eq, vdi, V_INT_EQ)
 VD_UNARY(vdi, vdi_shl52, vdi, V_SHL52)
 VD_UNARY(vdi, vdi_shr52, vdi, V_SHR52)
 
@@ -369,6 +374,8 @@ VD_UNARY(vdi, vdi_shr52, vdi, V_SHR52)
 #undef V_EQ
 #undef V_BLEND
 #undef V_MASK_AND
+#undef V_MASK_ANDNOT
+#undef V_INT_EQ
 #undef V_SHL52
 #undef V_SHR52
 
@@ -380,6 +387,12 @@ V_INLINE vd vd_set1(double x) {
 V_INLINE vdi vdi_set1(uint64_t x) {
   const __m256i v = _mm256_set1_epi64x((long long)x);
   return (vdi){v, v, v, v};
+}
+
+V_INLINE bool vd_any(vdm m) {
+  const __m256d low = _mm256_or_pd(m.a, m.b);
+  const __m256d high = _mm256_or_pd(m.c, m.d);
+  return _mm256_movemask_pd(_mm256_or_pd(low, high)) != 0;
 }
 
 V_INLINE bool vd_all(vdm m) {

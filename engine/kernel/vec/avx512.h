@@ -302,6 +302,7 @@ typedef struct {
 #define V_EQ(x, y) _mm512_cmp_pd_mask(x, y, _CMP_EQ_OQ)
 #define V_BLEND(m, x, y) _mm512_mask_blend_pd(m, y, x)
 #define V_MASK_AND(x, y) (__mmask8)((x) & (y))
+#define V_MASK_ANDNOT(x, y) (__mmask8)((x) & ~(y))
 #define V_SHL52(x) _mm512_slli_epi64(x, 52)
 #define V_SHR52(x) _mm512_srli_epi64(x, 52)
 
@@ -319,11 +320,14 @@ VD_BINARY(vdm, vd_lt, vd, V_LT)
 VD_BINARY(vdm, vd_eq, vd, V_EQ)
 VD_TERNARY(vd, vd_select, vdm, vd, V_BLEND)
 VD_BINARY(vdm, vdm_and, vdm, V_MASK_AND)
+VD_BINARY(vdm, vdm_andnot, vdm, V_MASK_ANDNOT)
 VD_UNARY(vdi, vd_bits, vd, _mm512_castpd_si512)
 VD_UNARY(vd, vdi_double, vdi, _mm512_castsi512_pd)
 VD_BINARY(vdi, vdi_add, vdi, _mm512_add_epi64)
 VD_BINARY(vdi, vdi_sub, vdi, _mm512_sub_epi64)
 VD_BINARY(vdi, vdi_or, vdi, _mm512_or_si512)
+VD_BINARY(vdi, vdi_and, vdi, _mm512_and_si512)
+VD_BINARY(vdm, vdi_eq, vdi, _mm512_cmpeq_epi64_mask)
 VD_UNARY(vdi, vdi_shl52, vdi, V_SHL52)
 VD_UNARY(vdi, vdi_shr52, vdi, V_SHR52)
 
@@ -337,6 +341,7 @@ VD_UNARY(vdi, vdi_shr52, vdi, V_SHR52)
 #undef V_EQ
 #undef V_BLEND
 #undef V_MASK_AND
+#undef V_MASK_ANDNOT
 #undef V_SHL52
 #undef V_SHR52
 
@@ -348,6 +353,10 @@ V_INLINE vd vd_set1(double x) {
 V_INLINE vdi vdi_set1(uint64_t x) {
   const __m512i v = _mm512_set1_epi64((long long)x);
   return (vdi){v, v};
+}
+
+V_INLINE bool vd_any(vdm m) {
+  return (m.a | m.b) != 0;
 }
 
 V_INLINE bool vd_all(vdm m) {

