@@ -156,8 +156,7 @@ static void put_drawing(struct sp_buf *b, int64_t done, int64_t all, size_t colu
   sp_buf_putc(b, ']');
 }
 
-void sc_bar_put(struct sp_buf *b, const struct sp_event_progress *p, size_t width,
-                bool with_bar) {
+void sc_bar_put(struct sp_buf *b, const struct sp_event_progress *p, size_t width, bool with_bar) {
   struct line l = {.n = 0};
   add_stage(&l, p);
   add_counts(&l, p, with_bar);

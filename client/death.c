@@ -19,18 +19,19 @@ enum sp_exit sc_death_exit(const struct sc_death *d) {
 
 static const char *signal_hint(int sig) {
   switch (sig) {
-  case SIGKILL:
-    return "; nothing here sent it: the kernel does when memory runs out (see dmesg), or a person";
-  case SIGBUS:
-    return "; a mapped file was cut short, or /dev/shm is full (stoker doctor)";
-  case SIGILL:
-    return "; try --trainer.kernels ref, and report it";
-  case SIGSEGV:
-  case SIGFPE:
-  case SIGABRT:
-    return "; if the model is a module of your own, look there first";
-  default:
-    return "";
+    case SIGKILL:
+      return "; nothing here sent it: the kernel does when memory runs out (see dmesg), or a "
+             "person";
+    case SIGBUS:
+      return "; a mapped file was cut short, or /dev/shm is full (stoker doctor)";
+    case SIGILL:
+      return "; try --trainer.kernels ref, and report it";
+    case SIGSEGV:
+    case SIGFPE:
+    case SIGABRT:
+      return "; if the model is a module of your own, look there first";
+    default:
+      return "";
   }
 }
 

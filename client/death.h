@@ -8,9 +8,9 @@
 #include "proto/wire/event.h"
 
 struct sc_death {
-  int wait_status;  /* of waitpid */
-  bool ran;         /* the job had started to run */
-  bool killed_here; /* this command sent SIGKILL */
+  int wait_status;   /* of waitpid */
+  bool ran;          /* the job had started to run */
+  bool killed_here;  /* this command sent SIGKILL */
   bool stopped_here; /* this command asked it to stop */
 };
 

@@ -150,7 +150,7 @@ size_t sc_doctor_look(struct sc_finding out_findings[SC_FINDINGS]) {
 }
 
 static const char *const level_words[] = {
-  [SC_FINE] = "ok", [SC_WARNING] = "warn", [SC_BROKEN] = "FAIL"};
+    [SC_FINE] = "ok", [SC_WARNING] = "warn", [SC_BROKEN] = "FAIL"};
 
 void sc_doctor_put(struct sp_buf *b, const struct sc_finding *findings, size_t n) {
   for (size_t i = 0; i < n; i++) {

@@ -55,16 +55,17 @@ static void session_stop(struct session *s, int signal_number) {
     return;
   }
   switch (sc_stop_signal(&s->stop, signal_number, s->o->graceful)) {
-  case SC_STOP_DO_ASK:
-    (void)kill(s->child.pid, SIGTERM);
-    sc_view_notice(&s->view, "stopping at the next step with a checkpoint; "
-                             "Ctrl-C again stops at once");
-    return;
-  case SC_STOP_DO_KILL:
-    (void)kill(-s->child.pid, SIGKILL);
-    return;
-  case SC_STOP_DO_NOTHING:
-    return;
+    case SC_STOP_DO_ASK:
+      (void)kill(s->child.pid, SIGTERM);
+      sc_view_notice(&s->view,
+                     "stopping at the next step with a checkpoint; "
+                     "Ctrl-C again stops at once");
+      return;
+    case SC_STOP_DO_KILL:
+      (void)kill(-s->child.pid, SIGKILL);
+      return;
+    case SC_STOP_DO_NOTHING:
+      return;
   }
 }
 
@@ -78,22 +79,22 @@ static void session_suspend(struct session *s) {
 
 static void session_signal(struct session *s, int signal_number) {
   switch (signal_number) {
-  case SIGCHLD: {
-    int status = 0;
-    if (waitpid(s->child.pid, &status, WNOHANG) == s->child.pid) {
-      s->reaped = true;
-      s->wait_status = status;
+    case SIGCHLD: {
+      int status = 0;
+      if (waitpid(s->child.pid, &status, WNOHANG) == s->child.pid) {
+        s->reaped = true;
+        s->wait_status = status;
+      }
+      return;
     }
-    return;
-  }
-  case SIGWINCH:
-    sc_view_resize(&s->view, sc_terminal_width(s->fds[SC_OUT]));
-    return;
-  case SIGTSTP:
-    session_suspend(s);
-    return;
-  default:
-    session_stop(s, signal_number);
+    case SIGWINCH:
+      sc_view_resize(&s->view, sc_terminal_width(s->fds[SC_OUT]));
+      return;
+    case SIGTSTP:
+      session_suspend(s);
+      return;
+    default:
+      session_stop(s, signal_number);
   }
 }
 

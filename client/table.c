@@ -16,17 +16,17 @@ static const char *const titles[COLUMNS] = {"Name", "Type", "Params", "In", "Out
 static const char *cell(const struct sp_event_summary_row *row, int column,
                         char number[SC_NUMBER]) {
   switch (column) {
-  case 0:
-    return row->name;
-  case 1:
-    return row->type;
-  case 2:
-    sc_format_count(row->n_params, number);
-    return number;
-  case 3:
-    return row->in_shape;
-  default:
-    return row->out_shape;
+    case 0:
+      return row->name;
+    case 1:
+      return row->type;
+    case 2:
+      sc_format_count(row->n_params, number);
+      return number;
+    case 3:
+      return row->in_shape;
+    default:
+      return row->out_shape;
   }
 }
 

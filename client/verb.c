@@ -12,105 +12,105 @@
 #include <unistd.h>
 
 static const char job_details[] =
-  "JOB is a YAML file. Every option of it can be given here too: --trainer.max_epochs 3,\n"
-  "--data.path DIR. Later ones win.\n";
+    "JOB is a YAML file. Every option of it can be given here too: --trainer.max_epochs 3,\n"
+    "--data.path DIR. Later ones win.\n";
 
 static const char ckpt_details[] =
-  "  ls DIR        checkpoints of a run directory, newest first\n"
-  "  show PATH     what a checkpoint holds\n"
-  "  verify PATH   reads it whole and compares every checksum\n"
-  "  hash PATH     SHA-256 over the raw weights in the order of their names\n"
-  "PATH is a checkpoint directory or a run directory (its newest). -o json prints JSON.\n";
+    "  ls DIR        checkpoints of a run directory, newest first\n"
+    "  show PATH     what a checkpoint holds\n"
+    "  verify PATH   reads it whole and compares every checksum\n"
+    "  hash PATH     SHA-256 over the raw weights in the order of their names\n"
+    "PATH is a checkpoint directory or a run directory (its newest). -o json prints JSON.\n";
 
 static const char order_details[] =
-  "  --steps A:B   the steps A to B-1 (default: the first epoch)\n"
-  "Prints the sample ids of every step and lane; with init-weights, anybody can replay the job\n"
-  "in another framework. -o json prints JSON.\n";
+    "  --steps A:B   the steps A to B-1 (default: the first epoch)\n"
+    "Prints the sample ids of every step and lane; with init-weights, anybody can replay the job\n"
+    "in another framework. -o json prints JSON.\n";
 
 static const struct sc_verb verbs[] = {
-  {.name = "fit",
-   .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
-   .summary = "train",
-   .details = "Ctrl-C stops at the next step with a checkpoint; a second one stops at once.\n",
-   .has_job_options = true,
-   .trains = true,
-   .run = sc_verb_relay},
-  {.name = "validate",
-   .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
-   .summary = "run the validation loop once",
-   .details = "",
-   .has_job_options = true,
-   .run = sc_verb_relay},
-  {.name = "test",
-   .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
-   .summary = "run the test loop once",
-   .details = "",
-   .has_job_options = true,
-   .run = sc_verb_relay},
-  {.name = "predict",
-   .args = "JOB [--ckpt_path PATH|last|best] [--generate N] [--key value]...",
-   .summary = "write predictions.npy, or sample text",
-   .details = "",
-   .has_job_options = true,
-   .text_on_stderr = true,
-   .run = sc_verb_relay},
-  {.name = "init",
-   .args = "NAME",
-   .summary = "write a module and its job file that train at once",
-   .details = "Writes NAME.c and NAME.yaml in the current directory and prints the build line.\n"
-              "Nothing that exists is overwritten.\n",
-   .run = sc_verb_init},
-  {.name = "check",
-   .args = "JOB [--key value]...",
-   .summary = "check a job file without running it",
-   .details = "Errors are shown as file:line:column.\n",
-   .has_job_options = true,
-   .text_on_stderr = true,
-   .run = sc_verb_relay},
-  {.name = "plan",
-   .args = "JOB [--key value]...",
-   .summary = "print graph, memory and FLOPs of a job",
-   .details = "",
-   .has_job_options = true,
-   .text_on_stderr = true,
-   .run = sc_verb_relay},
-  {.name = "order",
-   .args = "JOB [--steps A:B]",
-   .summary = "print which samples each step and lane takes",
-   .details = order_details,
-   .has_job_options = true,
-   .text_on_stderr = true,
-   .run = sc_verb_relay},
-  {.name = "init-weights",
-   .args = "JOB -o FILE",
-   .summary = "write the initial weights as safetensors",
-   .details = "",
-   .has_job_options = true,
-   .text_on_stderr = true,
-   .run = sc_verb_relay},
-  {.name = "ckpt",
-   .args = "ls|show|verify|hash PATH",
-   .summary = "list, show, verify and hash checkpoints",
-   .details = ckpt_details,
-   .text_on_stderr = true,
-   .run = sc_verb_relay},
-  {.name = "doctor",
-   .args = "[-o json]",
-   .summary = "check this machine and installation",
-   .details = "",
-   .text_on_stderr = true,
-   .run = sc_verb_doctor},
-  {.name = "version",
-   .args = "",
-   .summary = "print the versions of stoker and stoker-worker",
-   .details = "",
-   .text_on_stderr = true,
-   .run = sc_verb_version},
-  {.name = "help",
-   .args = "[VERB | SECTION]",
-   .summary = "print this, help for a verb, or the options of a section of the job file",
-   .details = "",
-   .run = sc_verb_help},
+    {.name = "fit",
+     .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
+     .summary = "train",
+     .details = "Ctrl-C stops at the next step with a checkpoint; a second one stops at once.\n",
+     .has_job_options = true,
+     .trains = true,
+     .run = sc_verb_relay},
+    {.name = "validate",
+     .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
+     .summary = "run the validation loop once",
+     .details = "",
+     .has_job_options = true,
+     .run = sc_verb_relay},
+    {.name = "test",
+     .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
+     .summary = "run the test loop once",
+     .details = "",
+     .has_job_options = true,
+     .run = sc_verb_relay},
+    {.name = "predict",
+     .args = "JOB [--ckpt_path PATH|last|best] [--generate N] [--key value]...",
+     .summary = "write predictions.npy, or sample text",
+     .details = "",
+     .has_job_options = true,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
+    {.name = "init",
+     .args = "NAME",
+     .summary = "write a module and its job file that train at once",
+     .details = "Writes NAME.c and NAME.yaml in the current directory and prints the build line.\n"
+                "Nothing that exists is overwritten.\n",
+     .run = sc_verb_init},
+    {.name = "check",
+     .args = "JOB [--key value]...",
+     .summary = "check a job file without running it",
+     .details = "Errors are shown as file:line:column.\n",
+     .has_job_options = true,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
+    {.name = "plan",
+     .args = "JOB [--key value]...",
+     .summary = "print graph, memory and FLOPs of a job",
+     .details = "",
+     .has_job_options = true,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
+    {.name = "order",
+     .args = "JOB [--steps A:B]",
+     .summary = "print which samples each step and lane takes",
+     .details = order_details,
+     .has_job_options = true,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
+    {.name = "init-weights",
+     .args = "JOB -o FILE",
+     .summary = "write the initial weights as safetensors",
+     .details = "",
+     .has_job_options = true,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
+    {.name = "ckpt",
+     .args = "ls|show|verify|hash PATH",
+     .summary = "list, show, verify and hash checkpoints",
+     .details = ckpt_details,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
+    {.name = "doctor",
+     .args = "[-o json]",
+     .summary = "check this machine and installation",
+     .details = "",
+     .text_on_stderr = true,
+     .run = sc_verb_doctor},
+    {.name = "version",
+     .args = "",
+     .summary = "print the versions of stoker and stoker-worker",
+     .details = "",
+     .text_on_stderr = true,
+     .run = sc_verb_version},
+    {.name = "help",
+     .args = "[VERB | SECTION]",
+     .summary = "print this, help for a verb, or the options of a section of the job file",
+     .details = "",
+     .run = sc_verb_help},
 };
 
 const struct sc_verb *sc_verbs(size_t *out_n) {
@@ -136,19 +136,21 @@ const char *sc_verb_suggest(const char *name) {
 }
 
 void sc_verb_put_overview(struct sp_buf *b) {
-  sp_buf_puts(b, "stoker trains neural networks with C alone, exactly.\n\n"
-                 "usage: stoker VERB ...\n\n");
+  sp_buf_puts(b,
+              "stoker trains neural networks with C alone, exactly.\n\n"
+              "usage: stoker VERB ...\n\n");
   for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
     sp_buf_printf(b, "  %-13s %s\n", verbs[i].name, verbs[i].summary);
   }
-  sp_buf_puts(b, "\nstoker VERB --help says more. First steps:\n"
-                 "  stoker init mymodel\n"
-                 "  stoker fit mymodel.yaml\n");
+  sp_buf_puts(b,
+              "\nstoker VERB --help says more. First steps:\n"
+              "  stoker init mymodel\n"
+              "  stoker fit mymodel.yaml\n");
 }
 
 void sc_verb_put_help(struct sp_buf *b, const struct sc_verb *verb) {
-  sp_buf_printf(b, "usage: stoker %s%s%s\n\n%s%s\n", verb->name, *verb->args ? " " : "",
-                verb->args, verb->summary, *verb->details ? "" : ".");
+  sp_buf_printf(b, "usage: stoker %s%s%s\n\n%s%s\n", verb->name, *verb->args ? " " : "", verb->args,
+                verb->summary, *verb->details ? "" : ".");
   if (*verb->details) {
     sp_buf_printf(b, "\n%s", verb->details);
   }

@@ -9,12 +9,12 @@
 
 struct sc_verb {
   const char *name;
-  const char *args;    /* "JOB [--key value]..." */
-  const char *summary; /* one line */
-  const char *details; /* whole lines, may be "" */
+  const char *args;     /* "JOB [--key value]..." */
+  const char *summary;  /* one line */
+  const char *details;  /* whole lines, may be "" */
   bool has_job_options; /* --help goes on with the sections of the job file */
-  bool trains;         /* the first Ctrl-C asks for a checkpoint */
-  bool text_on_stderr; /* standard output is for data alone */
+  bool trains;          /* the first Ctrl-C asks for a checkpoint */
+  bool text_on_stderr;  /* standard output is for data alone */
   int (*run)(const struct sc_verb *verb, char *const *args); /* returns the exit code */
 };
 

@@ -43,10 +43,8 @@ int sc_verb_doctor(const struct sc_verb *verb, char *const *args) {
   int code = sc_print(&b);
   struct sc_session_result result = {.exit = SP_EXIT_FAILED};
   if (code == SP_EXIT_OK && !broken) {
-    struct sc_session_options o = {.verb = verb->name,
-                                   .args = args,
-                                   .text_on_stderr = json,
-                                   .data_fd = STDOUT_FILENO};
+    struct sc_session_options o = {
+        .verb = verb->name, .args = args, .text_on_stderr = json, .data_fd = STDOUT_FILENO};
     result = sc_session_run(&o);
   }
   if (code == SP_EXIT_OK && json) {

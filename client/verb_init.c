@@ -17,9 +17,9 @@
 static sp_status write_new(const char *path, const struct sp_buf *text, struct sp_err *err) {
   int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) {
-    return errno == EEXIST
-             ? sp_fail(err, SP_EEXIST, "%s exists already; choose another name or remove it", path)
-             : sp_fail_errno(err, "cannot create %s", path);
+    return errno == EEXIST ? sp_fail(err, SP_EEXIST,
+                                     "%s exists already; choose another name or remove it", path)
+                           : sp_fail_errno(err, "cannot create %s", path);
   }
   sp_status status = sp_write_all(fd, sp_buf_text(text), text->length, path, err);
   if (close(fd) != 0 && status == SP_OK) {
@@ -54,9 +54,10 @@ int sc_verb_init(const struct sc_verb *verb, char *const *args) {
     return sc_usage_error("init takes one name: stoker init NAME");
   }
   if (!sc_template_name_ok(name)) {
-    return sc_usage_error("\"%s\" is no name for a module: a letter, then letters, digits and '_', "
-                          "at most %d",
-                          name, SC_TEMPLATE_NAME - 1);
+    return sc_usage_error(
+        "\"%s\" is no name for a module: a letter, then letters, digits and '_', "
+        "at most %d",
+        name, SC_TEMPLATE_NAME - 1);
   }
   sp_status status = write_file(name, ".c", sc_template_put_module, &err);
   if (status == SP_OK) {

@@ -158,8 +158,8 @@ static void show_run_started(struct sc_view *v, const struct sp_event_run_starte
     sp_buf_printf(&b, "logs in %s\n", e->log_dir);
   }
   if (*e->resumed_from) {
-    sp_buf_printf(&b, "resuming from %s at epoch %" PRId64 ", step %" PRId64 "\n",
-                  e->resumed_from, e->epoch, e->global_step);
+    sp_buf_printf(&b, "resuming from %s at epoch %" PRId64 ", step %" PRId64 "\n", e->resumed_from,
+                  e->epoch, e->global_step);
   }
   print(v, SC_OUT, &b);
 }
@@ -296,16 +296,16 @@ static void show_checkpoint(struct sc_view *v, const struct sp_event_checkpoint 
 
 static const char *stop_words(enum sp_stop_reason reason) {
   switch (reason) {
-  case SP_STOP_SIGNAL:
-    return "stopped";
-  case SP_STOP_EARLY:
-    return "early stopping";
-  case SP_STOP_MAX_TIME:
-    return "time is up (trainer.max_time)";
-  case SP_STOP_MODULE:
-    return "stopped by the module";
-  case SP_STOP_CLIENT_GONE:
-    return "stopped, the command that watched is gone";
+    case SP_STOP_SIGNAL:
+      return "stopped";
+    case SP_STOP_EARLY:
+      return "early stopping";
+    case SP_STOP_MAX_TIME:
+      return "time is up (trainer.max_time)";
+    case SP_STOP_MODULE:
+      return "stopped by the module";
+    case SP_STOP_CLIENT_GONE:
+      return "stopped, the command that watched is gone";
   }
   return "stopped";
 }
@@ -363,42 +363,42 @@ static void show_result(struct sc_view *v, const struct sp_event_result *e) {
 void sc_view_event(struct sc_view *v, const struct sp_event *e) {
   struct sp_buf b;
   switch (e->kind) {
-  case SP_EVENT_TEXT:
-    show_text(v, &e->u.text);
-    return;
-  case SP_EVENT_RUN_STARTED:
-    show_run_started(v, &e->u.run_started);
-    return;
-  case SP_EVENT_SUMMARY:
-    b = text_buffer();
-    sc_table_put(&b, &e->u.summary);
-    print(v, SC_OUT, &b);
-    return;
-  case SP_EVENT_PROGRESS:
-    keep_progress(v, &e->u.progress);
-    return;
-  case SP_EVENT_VALIDATION:
-    show_validation(v, &e->u.validation);
-    return;
-  case SP_EVENT_CHECKPOINT:
-    show_checkpoint(v, &e->u.checkpoint);
-    return;
-  case SP_EVENT_STOPPED:
-    show_stopped(v, &e->u.stopped);
-    return;
-  case SP_EVENT_OUTPUT:
-    v->n_data_bytes += e->u.output.n_bytes;
-    sc_view_raw(v, SC_DATA, e->u.output.bytes, e->u.output.n_bytes);
-    return;
-  case SP_EVENT_ERROR:
-    sc_view_error(v, e->u.error.text);
-    return;
-  case SP_EVENT_RESULT:
-    show_result(v, &e->u.result);
-    return;
-  case SP_EVENT_HELLO:
-  case SP_EVENT_METRICS:
-    return;
+    case SP_EVENT_TEXT:
+      show_text(v, &e->u.text);
+      return;
+    case SP_EVENT_RUN_STARTED:
+      show_run_started(v, &e->u.run_started);
+      return;
+    case SP_EVENT_SUMMARY:
+      b = text_buffer();
+      sc_table_put(&b, &e->u.summary);
+      print(v, SC_OUT, &b);
+      return;
+    case SP_EVENT_PROGRESS:
+      keep_progress(v, &e->u.progress);
+      return;
+    case SP_EVENT_VALIDATION:
+      show_validation(v, &e->u.validation);
+      return;
+    case SP_EVENT_CHECKPOINT:
+      show_checkpoint(v, &e->u.checkpoint);
+      return;
+    case SP_EVENT_STOPPED:
+      show_stopped(v, &e->u.stopped);
+      return;
+    case SP_EVENT_OUTPUT:
+      v->n_data_bytes += e->u.output.n_bytes;
+      sc_view_raw(v, SC_DATA, e->u.output.bytes, e->u.output.n_bytes);
+      return;
+    case SP_EVENT_ERROR:
+      sc_view_error(v, e->u.error.text);
+      return;
+    case SP_EVENT_RESULT:
+      show_result(v, &e->u.result);
+      return;
+    case SP_EVENT_HELLO:
+    case SP_EVENT_METRICS:
+      return;
   }
 }
 

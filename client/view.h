@@ -30,9 +30,9 @@ typedef void sc_sink(void *ctx, sc_stream stream, const char *bytes, size_t n);
 struct sc_view_options {
   sc_sink *sink;
   void *ctx;
-  bool bar;    /* else lines */
+  bool bar;                  /* else lines */
   bool terminal[SC_STREAMS]; /* the stream shows on the terminal of the bar */
-  bool colour; /* of err */
+  bool colour;               /* of err */
 };
 
 enum { SC_VIEW_METRICS = 8, SC_VIEW_NAME = 64 };
@@ -54,14 +54,14 @@ struct sc_view {
   bool drawn;         /* the bar is on the screen */
   bool printed;       /* a line or bar was shown before */
   struct sp_mono last;
-  bool open_line;     /* the last raw byte on the screen was no newline ... */
+  bool open_line;        /* the last raw byte on the screen was no newline ... */
   sc_stream open_stream; /* ... of this stream */
-  bool ran;           /* RunStarted came */
-  bool fitting;       /* ... and the verb is fit */
-  bool failed_shown;  /* an Error was printed */
+  bool ran;              /* RunStarted came */
+  bool fitting;          /* ... and the verb is fit */
+  bool failed_shown;     /* an Error was printed */
   bool have_result;
-  enum sp_exit exit;  /* of the result */
-  size_t n_data_bytes; /* of Output so far */
+  enum sp_exit exit;                        /* of the result */
+  size_t n_data_bytes;                      /* of Output so far */
   char checkpoint[SP_EVENT_MAX_STRING + 1]; /* newest published, "" if none */
 };
 

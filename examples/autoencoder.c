@@ -15,23 +15,38 @@ typedef struct autoencoder {
 } autoencoder;
 
 static const stk_hparam hparams[] = {
-  {.name = "in", .type = STK_HP_INT, .offset = offsetof(autoencoder, in), .default_value = "784",
-   .min = 1, .max = 1 << 24, .help = "Values of one sample."},
-  {.name = "hidden", .type = STK_HP_INT, .offset = offsetof(autoencoder, hidden),
-   .default_value = "64", .min = 1, .max = 1 << 24, .help = "Width of the hidden layers."},
-  {.name = "code", .type = STK_HP_INT, .offset = offsetof(autoencoder, code), .default_value = "3",
-   .min = 1, .max = 1 << 24, .help = "Width of the code."},
-  {.name = NULL},
+    {.name = "in",
+     .type = STK_HP_INT,
+     .offset = offsetof(autoencoder, in),
+     .default_value = "784",
+     .min = 1,
+     .max = 1 << 24,
+     .help = "Values of one sample."},
+    {.name = "hidden",
+     .type = STK_HP_INT,
+     .offset = offsetof(autoencoder, hidden),
+     .default_value = "64",
+     .min = 1,
+     .max = 1 << 24,
+     .help = "Width of the hidden layers."},
+    {.name = "code",
+     .type = STK_HP_INT,
+     .offset = offsetof(autoencoder, code),
+     .default_value = "3",
+     .min = 1,
+     .max = 1 << 24,
+     .help = "Width of the code."},
+    {.name = NULL},
 };
 
 static stk_status setup(stk_module *m, void *self) {
   autoencoder *s = self;
-  s->encoder = STK_SEQUENTIAL(m, stk_nn_linear(m, s->in, s->hidden, true),
-                              stk_nn_activation(m, "relu"),
-                              stk_nn_linear(m, s->hidden, s->code, true));
-  s->decoder = STK_SEQUENTIAL(m, stk_nn_linear(m, s->code, s->hidden, true),
-                              stk_nn_activation(m, "relu"),
-                              stk_nn_linear(m, s->hidden, s->in, true));
+  s->encoder =
+      STK_SEQUENTIAL(m, stk_nn_linear(m, s->in, s->hidden, true), stk_nn_activation(m, "relu"),
+                     stk_nn_linear(m, s->hidden, s->code, true));
+  s->decoder =
+      STK_SEQUENTIAL(m, stk_nn_linear(m, s->code, s->hidden, true), stk_nn_activation(m, "relu"),
+                     stk_nn_linear(m, s->hidden, s->in, true));
   stk_nn_add(m, "encoder", s->encoder);
   stk_nn_add(m, "decoder", s->decoder);
   return 0;
@@ -71,17 +86,17 @@ static void configure_optimizers(stk_optim *o, const void *self) {
 }
 
 static const stk_module_def module = {
-  .abi = STK_ABI,
-  .size = sizeof module,
-  .name = "my_autoencoder",
-  .hparams = hparams,
-  .self_size = sizeof(autoencoder),
-  .setup = setup,
-  .training_step = training_step,
-  .validation_step = validation_step,
-  .test_step = test_step,
-  .predict_step = predict_step,
-  .configure_optimizers = configure_optimizers,
+    .abi = STK_ABI,
+    .size = sizeof module,
+    .name = "my_autoencoder",
+    .hparams = hparams,
+    .self_size = sizeof(autoencoder),
+    .setup = setup,
+    .training_step = training_step,
+    .validation_step = validation_step,
+    .test_step = test_step,
+    .predict_step = predict_step,
+    .configure_optimizers = configure_optimizers,
 };
 
 STK_MODULE(module)

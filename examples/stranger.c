@@ -28,14 +28,28 @@ typedef struct stranger_state {
 } stranger_state;
 
 static const stk_hparam hparams[] = {
-  {.name = "hidden", .type = STK_HP_INT, .offset = offsetof(stranger, hidden),
-   .default_value = "32", .min = 1, .max = 65536, .help = "Width of the hidden layer."},
-  {.name = "patience", .type = STK_HP_INT, .offset = offsetof(stranger, patience),
-   .default_value = "2", .min = 1, .max = 1000, .help = "Epochs between halvings of delta."},
-  {.name = "delta", .type = STK_HP_FLOAT, .offset = offsetof(stranger, delta),
-   .default_value = "1.0", .min = 1e-3, .max = 1e3,
-   .help = "Where the loss turns from a square into a line, at first."},
-  {.name = NULL},
+    {.name = "hidden",
+     .type = STK_HP_INT,
+     .offset = offsetof(stranger, hidden),
+     .default_value = "32",
+     .min = 1,
+     .max = 65536,
+     .help = "Width of the hidden layer."},
+    {.name = "patience",
+     .type = STK_HP_INT,
+     .offset = offsetof(stranger, patience),
+     .default_value = "2",
+     .min = 1,
+     .max = 1000,
+     .help = "Epochs between halvings of delta."},
+    {.name = "delta",
+     .type = STK_HP_FLOAT,
+     .offset = offsetof(stranger, delta),
+     .default_value = "1.0",
+     .min = 1e-3,
+     .max = 1e3,
+     .help = "Where the loss turns from a square into a line, at first."},
+    {.name = NULL},
 };
 
 /* ---- trace functions */
@@ -46,9 +60,9 @@ static stk_status setup(stk_module *m, void *self) {
     return stk_setup_fail(m, "samples have two values, not %lld; use data.kind module",
                           (long long)stk_setup_x_dim(m, 0));
   }
-  stk_layer *net = STK_SEQUENTIAL(m, stk_nn_linear(m, 2, s->hidden, true),
-                                  stk_nn_activation(m, "tanh"),
-                                  stk_nn_linear(m, s->hidden, 1, true));
+  stk_layer *net =
+      STK_SEQUENTIAL(m, stk_nn_linear(m, 2, s->hidden, true), stk_nn_activation(m, "tanh"),
+                     stk_nn_linear(m, s->hidden, 1, true));
   s->net = stk_nn_add(m, "net", net);
   return 0;
 }
@@ -100,8 +114,8 @@ static void on_train_epoch_end(stk_run *r, const void *self) {
 }
 
 static const stk_run_hooks hooks = {
-  .size = sizeof hooks,
-  .on_train_epoch_end = on_train_epoch_end,
+    .size = sizeof hooks,
+    .on_train_epoch_end = on_train_epoch_end,
 };
 
 /* ---- the reader: sample k of a role is a function of k alone */
@@ -134,10 +148,10 @@ static stk_status source_open(const stk_reader_args *args, void **out_self,
   *self = made;
   *out_self = self;
   *out_info = (stk_reader_info){
-    .n_samples = made.n,
-    .x = {.dtype = STK_F32, .rank = 1, .dims = {2}},
-    .y = {.dtype = STK_F32, .rank = 1, .dims = {1}},
-    .has_y = 1,
+      .n_samples = made.n,
+      .x = {.dtype = STK_F32, .rank = 1, .dims = {2}},
+      .y = {.dtype = STK_F32, .rank = 1, .dims = {1}},
+      .has_y = 1,
   };
   return 0;
 }
@@ -166,29 +180,29 @@ static stk_status source_read(void *self, const stk_reader_request *request, voi
 }
 
 static const stk_reader_ops reader = {
-  .abi = STK_READER_ABI,
-  .size = sizeof reader,
-  .name = "sine",
-  .open = source_open,
-  .read = source_read,
-  .close = free,
+    .abi = STK_READER_ABI,
+    .size = sizeof reader,
+    .name = "sine",
+    .open = source_open,
+    .read = source_read,
+    .close = free,
 };
 
 static const stk_module_def module = {
-  .abi = STK_ABI,
-  .size = sizeof module,
-  .name = "stranger",
-  .hparams = hparams,
-  .self_size = sizeof(stranger),
-  .state_size = sizeof(stranger_state),
-  .state_version = 1,
-  .setup = setup,
-  .training_step = training_step,
-  .validation_step = validation_step,
-  .predict_step = predict_step,
-  .configure_optimizers = configure_optimizers,
-  .hooks = &hooks,
-  .reader = &reader,
+    .abi = STK_ABI,
+    .size = sizeof module,
+    .name = "stranger",
+    .hparams = hparams,
+    .self_size = sizeof(stranger),
+    .state_size = sizeof(stranger_state),
+    .state_version = 1,
+    .setup = setup,
+    .training_step = training_step,
+    .validation_step = validation_step,
+    .predict_step = predict_step,
+    .configure_optimizers = configure_optimizers,
+    .hooks = &hooks,
+    .reader = &reader,
 };
 
 STK_MODULE(module)

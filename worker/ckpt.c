@@ -13,18 +13,20 @@ struct tensors {
   size_t n;
 };
 
-static void put(struct tensors *t, const char *prefix, const char *name, enum stk_ckpt_role role, stk_st_dtype dtype,
-                const struct stk_shape *shape, const void *data) {
+static void put(struct tensors *t, const char *prefix, const char *name, enum stk_ckpt_role role,
+                stk_st_dtype dtype, const struct stk_shape *shape, const void *data) {
   struct stk_ckpt_tensor *x = &t->items[t->n];
   snprintf(t->names[t->n], sizeof t->names[0], "%s%s", prefix, name);
-  *x = (struct stk_ckpt_tensor){.name = t->names[t->n], .role = role, .dtype = dtype, .rank = shape->rank, .data = data};
+  *x = (struct stk_ckpt_tensor){
+      .name = t->names[t->n], .role = role, .dtype = dtype, .rank = shape->rank, .data = data};
   for (int32_t d = 0; d < shape->rank; d++) {
     x->dims[d] = shape->dim[d];
   }
   t->n++;
 }
 
-/* Everything in the slot and running copy that `now` names. weights_only: parameters and running statistics. */
+/* Everything in the slot and running copy that `now` names. weights_only: parameters and running
+ * statistics. */
 static bool collect(struct sw_setup *s, bool weights_only, struct tensors *t) {
   const struct stk_module *m = s->module;
   struct stk_state *st = stk_session_state(s->session);
@@ -41,7 +43,8 @@ static bool collect(struct sw_setup *s, bool weights_only, struct tensors *t) {
   for (int32_t k = 0; k < (weights_only ? 1 : l->n_sections); k++) {
     const char *prefix = k == 0 ? "" : l->n_sections == 2 ? "momentum_buffer." : adam[k - 1];
     for (int32_t i = 0; i < m->n_params; i++) {
-      put(t, prefix, m->params[i]->name, k == 0 ? STK_CKPT_MODEL : STK_CKPT_OPTIM, real, &m->params[i]->shape,
+      put(t, prefix, m->params[i]->name, k == 0 ? STK_CKPT_MODEL : STK_CKPT_OPTIM, real,
+          &m->params[i]->shape,
           stk_state_read_slot(st) + k * l->section_bytes + l->param_offset[i]);
     }
   }
@@ -72,15 +75,16 @@ static sp_status graph_hash(struct sw_setup *s, char out[17], struct sp_err *err
 
 enum { MAX_HPARAMS = 128 };
 
-sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name, struct stk_ckpt_saved *out,
-                       struct sp_err *err) {
+sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name,
+                       struct stk_ckpt_saved *out, struct sp_err *err) {
   struct stk_state *state = stk_session_state(s->session);
   struct tensors t;
   char hash[17], text[MAX_HPARAMS][96], phase[32];
   struct stk_st_pair pairs[MAX_HPARAMS], summary[1] = {{"phase", phase}};
   size_t n = 0;
   for (const stk_hparam *h = s->module->def->hparams; h && h->name && n < MAX_HPARAMS; h++) {
-    pairs[n] = (struct stk_st_pair){h->name, stk_module_hparam_text(s->module, h, text[n], sizeof text[n])};
+    pairs[n] = (struct stk_st_pair){h->name,
+                                    stk_module_hparam_text(s->module, h, text[n], sizeof text[n])};
     n++;
   }
   snprintf(phase, sizeof phase, "%d", state->now->phase);
@@ -92,18 +96,33 @@ sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_n
     release(&t);
     return sp_fail(err, SP_ENOMEM, "no memory to list the checkpoint's tensors");
   }
-  struct stk_ckpt_plan plan = {
-    .parent = parent, .job = run_name, .step = state->now->global_step, .epoch = state->now->epoch, .numerics = 1,
-    .precision = precision(s), .lanes = s->job->trainer.lanes, .graph_hash = hash, .module = s->module->def->name,
-    .module_sha256 = s->module_sha256, .state_version = s->module->def->state_version, .hparams = pairs, .n_hparams = n,
-    .summary = summary, .n_summary = 1, .control_version = STK_CONTROL_VERSION, .control = state->now,
-    .control_bytes = state->control_bytes, .tensors = t.items, .n_tensors = t.n};
+  struct stk_ckpt_plan plan = {.parent = parent,
+                               .job = run_name,
+                               .step = state->now->global_step,
+                               .epoch = state->now->epoch,
+                               .numerics = 1,
+                               .precision = precision(s),
+                               .lanes = s->job->trainer.lanes,
+                               .graph_hash = hash,
+                               .module = s->module->def->name,
+                               .module_sha256 = s->module_sha256,
+                               .state_version = s->module->def->state_version,
+                               .hparams = pairs,
+                               .n_hparams = n,
+                               .summary = summary,
+                               .n_summary = 1,
+                               .control_version = STK_CONTROL_VERSION,
+                               .control = state->now,
+                               .control_bytes = state->control_bytes,
+                               .tensors = t.items,
+                               .n_tensors = t.n};
   st = stk_ckpt_save(&plan, out, err);
   release(&t);
   return st;
 }
 
-static sp_status read_tensors(struct sw_setup *s, const struct stk_ckpt *ck, bool weights_only, struct sp_err *err) {
+static sp_status read_tensors(struct sw_setup *s, const struct stk_ckpt *ck, bool weights_only,
+                              struct sp_err *err) {
   struct tensors t;
   struct stk_ckpt_target *to = NULL;
   sp_status st = SP_OK;
@@ -116,7 +135,8 @@ static sp_status read_tensors(struct sw_setup *s, const struct stk_ckpt *ck, boo
   for (size_t i = 0; to && i < t.n; i++) {
     const struct stk_ckpt_tensor *x = &t.items[i];
     uint8_t *base = (uint8_t *)(uintptr_t)x->data;
-    to[i] = (struct stk_ckpt_target){.name = x->name, .dtype = x->dtype, .rank = x->rank, .data = base};
+    to[i] =
+        (struct stk_ckpt_target){.name = x->name, .dtype = x->dtype, .rank = x->rank, .data = base};
     memcpy(to[i].dims, x->dims, sizeof x->dims[0] * (size_t)x->rank);
   }
   st = st ? st : stk_ckpt_read(ck, to, t.n, !weights_only, err);
@@ -133,25 +153,33 @@ static sp_status check_fits(struct sw_setup *s, const struct stk_manifest *m, st
     return st;
   }
   if (strcmp(m->module, s->module->def->name) != 0) {
-    return sp_fail(err, SP_EMISMATCH, "the checkpoint is of model %s, the job's is %s", m->module, s->module->def->name);
+    return sp_fail(err, SP_EMISMATCH, "the checkpoint is of model %s, the job's is %s", m->module,
+                   s->module->def->name);
   }
   if (strcmp(m->precision, precision(s)) != 0 || m->lanes != s->job->trainer.lanes) {
-    return sp_fail(err, SP_EMISMATCH, "the checkpoint has precision %s and %lld lanes, the job %s and %lld", m->precision,
-                   (long long)m->lanes, precision(s), (long long)s->job->trainer.lanes);
+    return sp_fail(
+        err, SP_EMISMATCH, "the checkpoint has precision %s and %lld lanes, the job %s and %lld",
+        m->precision, (long long)m->lanes, precision(s), (long long)s->job->trainer.lanes);
   }
-  if (m->state_version != (int64_t)s->module->def->state_version || m->control_version != STK_CONTROL_VERSION ||
-      m->control_bytes != state->control_bytes) {
-    return sp_fail(err, SP_EMISMATCH, "the checkpoint's state has another version or size than this build's");
+  if (m->state_version != (int64_t)s->module->def->state_version ||
+      m->control_version != STK_CONTROL_VERSION || m->control_bytes != state->control_bytes) {
+    return sp_fail(err, SP_EMISMATCH,
+                   "the checkpoint's state has another version or size than this build's");
   }
   if (strcmp(m->graph_hash, hash) != 0) {
-    return sp_fail(err, SP_EMISMATCH, "the checkpoint's graph %s is not the job's %s: model, batch size or losses differ; "
-                   "to start from its weights alone use --weights.path", m->graph_hash, hash);
+    return sp_fail(
+        err, SP_EMISMATCH,
+        "the checkpoint's graph %s is not the job's %s: model, batch size or losses differ; "
+        "to start from its weights alone use --weights.path",
+        m->graph_hash, hash);
   }
   return SP_OK;
 }
 
-/* The control page of a file is hostile: what indexes memory is checked or taken from this build's own page. */
-static sp_status take_control(struct sw_setup *s, const struct stk_manifest *m, struct sp_err *err) {
+/* The control page of a file is hostile: what indexes memory is checked or taken from this build's
+ * own page. */
+static sp_status take_control(struct sw_setup *s, const struct stk_manifest *m,
+                              struct sp_err *err) {
   struct stk_state *state = stk_session_state(s->session);
   struct stk_control own = *state->now, *now = state->now;
   memcpy(now, m->control, state->control_bytes);
@@ -162,9 +190,9 @@ static sp_status take_control(struct sw_setup *s, const struct stk_manifest *m, 
   now->module_bytes = own.module_bytes;
   now->n_lanes = own.n_lanes;
   now->slot = now->running = 0;
-  bool sane = now->phase >= 0 && now->phase < STK_PHASE_COUNT && now->epoch >= 0 && now->batch >= 0 &&
-              now->global_step >= 0 && now->total_batches >= 0 && now->n_metrics >= 0 &&
-              now->n_metrics <= STK_CONTROL_METRICS;
+  bool sane = now->phase >= 0 && now->phase < STK_PHASE_COUNT && now->epoch >= 0 &&
+              now->batch >= 0 && now->global_step >= 0 && now->total_batches >= 0 &&
+              now->n_metrics >= 0 && now->n_metrics <= STK_CONTROL_METRICS;
   for (int32_t i = 0; i < STK_CONTROL_CKPT; i++) {
     sane = sane && now->ckpt[i].n_entries >= 0 && now->ckpt[i].n_entries <= STK_CKPT_TOP_K_MAX;
   }
@@ -218,7 +246,8 @@ sp_status sw_ckpt_load_weights(struct sw_setup *s, const char *path, struct sp_e
 
 enum { MAX_MAP = 256 };
 
-sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_bytes, struct sp_err *err) {
+sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_bytes,
+                            struct sp_err *err) {
   const struct sp_weights_opts *w = &s->job->weights;
   struct stk_ckpt_rename map[MAX_MAP];
   struct tensors t;
@@ -229,7 +258,8 @@ sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_byte
   }
   for (size_t i = 0; i < w->n_map; i++) {
     if (strchr(w->map[i].theirs, '*')) {
-      return sp_fail(err, SP_EUNSUPPORTED, "weights.map: '%s': patterns are not built yet; a rule renames a prefix",
+      return sp_fail(err, SP_EUNSUPPORTED,
+                     "weights.map: '%s': patterns are not built yet; a rule renames a prefix",
                      w->map[i].theirs);
     }
     map[i] = (struct stk_ckpt_rename){w->map[i].theirs, w->map[i].ours};
@@ -239,7 +269,9 @@ sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_byte
   }
   sp_status st = to ? SP_OK : sp_fail(err, SP_ENOMEM, "no memory to load weights");
   for (size_t i = 0; to && i < t.n; i++) {
-    to[i] = (struct stk_ckpt_target){.name = t.items[i].name, .dtype = t.items[i].dtype, .rank = t.items[i].rank,
+    to[i] = (struct stk_ckpt_target){.name = t.items[i].name,
+                                     .dtype = t.items[i].dtype,
+                                     .rank = t.items[i].rank,
                                      .data = (uint8_t *)(uintptr_t)t.items[i].data};
     memcpy(to[i].dims, t.items[i].dims, sizeof t.items[i].dims[0] * (size_t)t.items[i].rank);
   }
@@ -248,7 +280,8 @@ sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_byte
   release(&t);
   if (!st) {
     mirror_slots(s);
-    snprintf(out_text, text_bytes, "weights: %zu tensors from %s (%zu parameters not in it, %zu tensors not used)",
+    snprintf(out_text, text_bytes,
+             "weights: %zu tensors from %s (%zu parameters not in it, %zu tensors not used)",
              r.n_loaded, w->path, r.n_missing, r.n_unexpected);
   }
   return st;
@@ -264,7 +297,8 @@ sp_status sw_ckpt_export(struct sw_setup *s, const char *path, struct sp_err *er
   }
   sp_status st = e && data ? SP_OK : sp_fail(err, SP_ENOMEM, "no memory to export weights");
   for (size_t i = 0; !st && i < t.n; i++) {
-    e[i] = (struct stk_st_entry){.name = t.names[i], .dtype = t.items[i].dtype, .rank = t.items[i].rank};
+    e[i] = (struct stk_st_entry){
+        .name = t.names[i], .dtype = t.items[i].dtype, .rank = t.items[i].rank};
     memcpy(e[i].dims, t.items[i].dims, sizeof t.items[i].dims[0] * (size_t)t.items[i].rank);
     data[i] = t.items[i].data;
   }

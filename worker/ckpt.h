@@ -1,4 +1,5 @@
-/* Between a session's state and checkpoint directories: which tensors there are, under PyTorch's names. */
+/* Between a session's state and checkpoint directories: which tensors there are, under PyTorch's
+ * names. */
 #ifndef SW_CKPT_H
 #define SW_CKPT_H
 
@@ -6,18 +7,20 @@
 #include "worker/setup.h"
 
 /* Saves the committed state into parent; *out as published. */
-SP_NODISCARD sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name, struct stk_ckpt_saved *out,
-                                    struct sp_err *err);
+SP_NODISCARD sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name,
+                                    struct stk_ckpt_saved *out, struct sp_err *err);
 
-/* Loads everything a fit goes on from: tensors and control page. The checkpoint must be of this model, precision, lanes and
- * optimizer (SP_EMISMATCH names what differs). */
+/* Loads everything a fit goes on from: tensors and control page. The checkpoint must be of this
+ * model, precision, lanes and optimizer (SP_EMISMATCH names what differs). */
 SP_NODISCARD sp_status sw_ckpt_resume(struct sw_setup *s, const char *path, struct sp_err *err);
 
 /* Loads parameters and running statistics only: for validate, test and predict. */
-SP_NODISCARD sp_status sw_ckpt_load_weights(struct sw_setup *s, const char *path, struct sp_err *err);
+SP_NODISCARD sp_status sw_ckpt_load_weights(struct sw_setup *s, const char *path,
+                                            struct sp_err *err);
 
 /* The job's `weights` section: another file's tensors by its name map, into fresh parameters. */
-SP_NODISCARD sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_bytes, struct sp_err *err);
+SP_NODISCARD sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_bytes,
+                                         struct sp_err *err);
 
 /* Writes the parameters alone as one safetensors file. */
 SP_NODISCARD sp_status sw_ckpt_export(struct sw_setup *s, const char *path, struct sp_err *err);

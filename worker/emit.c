@@ -26,7 +26,8 @@ void sw_emit_output(struct sw_emit *e, const struct sp_buf *b) {
   }
 }
 
-int sw_emit_result(struct sw_emit *e, const struct sp_err *err, bool ran, struct sp_event_result *r) {
+int sw_emit_result(struct sw_emit *e, const struct sp_err *err, bool ran,
+                   struct sp_event_result *r) {
   if (err->status) {
     struct sp_event ev = {.kind = SP_EVENT_ERROR, .u.error = {err->status, err->text}};
     sw_emit_event(e, &ev);

@@ -33,17 +33,22 @@ static bool newest_run(const char *base, char out[PATH_MAX]) {
   return best >= 0;
 }
 
-sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX], struct sp_err *err) {
+sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
+                       struct sp_err *err) {
   const struct sp_logger_opts *first = job->loggers.n ? &job->loggers.items[0] : NULL;
   const char *root = first && first->save_dir ? first->save_dir : job->trainer.default_root_dir;
   char base[PATH_MAX], parent[PATH_MAX];
   if (strcmp(which, "last") != 0 && strcmp(which, "best") != 0) {
     return stk_ckpt_find(".", which, out, err);
   }
-  snprintf(base, sizeof base, "%.2000s/%.1000s", root ? root : ".", first && first->name ? first->name : "stoker_logs");
+  snprintf(base, sizeof base, "%.2000s/%.1000s", root ? root : ".",
+           first && first->name ? first->name : "stoker_logs");
   if (!newest_run(base, parent)) {
-    return sp_fail(err, SP_ENOENT, "--ckpt_path %s: no run below %s has a checkpoint; train one with `stoker fit`, or name a "
-                   "path", which, base);
+    return sp_fail(
+        err, SP_ENOENT,
+        "--ckpt_path %s: no run below %s has a checkpoint; train one with `stoker fit`, or name a "
+        "path",
+        which, base);
   }
   return stk_ckpt_find(parent, which, out, err);
 }

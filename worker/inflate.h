@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 struct sw_inflate {
-  const char *tmp_dir;   /* NULL: /var/tmp */
-  uint64_t max_bytes;    /* largest inflated file; 0: 64 GiB */
+  const char *tmp_dir; /* NULL: /var/tmp */
+  uint64_t max_bytes;  /* largest inflated file; 0: 64 GiB */
 };
 
 /* Opens path read-only; where it is gz, *out_fd is the inflated copy, at offset 0. The caller

@@ -18,7 +18,8 @@ sp_status sw_npy_open(struct sw_npy *w, const char *path, int64_t rows, struct s
   return w->fd < 0 ? sp_fail_errno(err, "predict.output %s", w->tmp) : SP_OK;
 }
 
-static sp_status put_at(struct sw_npy *w, const void *bytes, size_t n, int64_t at, struct sp_err *err) {
+static sp_status put_at(struct sw_npy *w, const void *bytes, size_t n, int64_t at,
+                        struct sp_err *err) {
   const uint8_t *p = bytes;
   while (n > 0) {
     ssize_t k = pwrite(w->fd, p, n, at);
@@ -44,7 +45,8 @@ static sp_status header(struct sw_npy *w, const struct stk_graph *g, struct sp_e
   }
   memset(text, ' ', HEADER);
   memcpy(text, "\x93NUMPY\x01\x00\x76\x00", 10);
-  int n = snprintf(text + 10, HEADER - 10, "{'descr': '%s', 'fortran_order': False, 'shape': (%lld,%s), }", type,
+  int n = snprintf(text + 10, HEADER - 10,
+                   "{'descr': '%s', 'fortran_order': False, 'shape': (%lld,%s), }", type,
                    (long long)w->rows, dims);
   if (n < 0 || n >= HEADER - 11) {
     return sp_fail(err, SP_ERANGE, "predictions have too many dims for %s", w->path);
@@ -54,8 +56,8 @@ static sp_status header(struct sw_npy *w, const struct stk_graph *g, struct sp_e
   return put_at(w, text, HEADER, 0, err);
 }
 
-sp_status sw_npy_put(struct sw_npy *w, const struct stk_graph *g, const void *result, const int64_t *ids, int64_t n,
-                     int64_t first, struct sp_err *err) {
+sp_status sw_npy_put(struct sw_npy *w, const struct stk_graph *g, const void *result,
+                     const int64_t *ids, int64_t n, int64_t first, struct sp_err *err) {
   sp_status st = w->row_bytes ? SP_OK : header(w, g, err);
   for (int64_t i = 0; i < n && !st; i++) {
     st = put_at(w, (const uint8_t *)result + (size_t)i * w->row_bytes, w->row_bytes,

@@ -1,4 +1,5 @@
-/* predictions.npy: rows placed by sample id, the header written when the first result shows its shape. */
+/* predictions.npy: rows placed by sample id, the header written when the first result shows its
+ * shape. */
 #ifndef SW_NPY_WRITER_H
 #define SW_NPY_WRITER_H
 
@@ -14,11 +15,13 @@ struct sw_npy {
   size_t row_bytes; /* 0 before the first row */
 };
 
-SP_NODISCARD sp_status sw_npy_open(struct sw_npy *w, const char *path, int64_t rows, struct sp_err *err);
+SP_NODISCARD sp_status sw_npy_open(struct sw_npy *w, const char *path, int64_t rows,
+                                   struct sp_err *err);
 /* n rows of g's result, each at row ids[i] - first. */
-SP_NODISCARD sp_status sw_npy_put(struct sw_npy *w, const struct stk_graph *g, const void *result, const int64_t *ids,
-                                  int64_t n, int64_t first, struct sp_err *err);
-/* Publishes the file when status is SP_OK, else removes it. Returns status or the failure to publish. */
+SP_NODISCARD sp_status sw_npy_put(struct sw_npy *w, const struct stk_graph *g, const void *result,
+                                  const int64_t *ids, int64_t n, int64_t first, struct sp_err *err);
+/* Publishes the file when status is SP_OK, else removes it. Returns status or the failure to
+ * publish. */
 SP_NODISCARD sp_status sw_npy_close(struct sw_npy *w, sp_status status, struct sp_err *err);
 
 #endif

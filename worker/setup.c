@@ -51,7 +51,8 @@ static sp_status digest_file(const char *path, char hex[65], struct sp_err *err)
   return SP_OK;
 }
 
-static sp_status load_library(struct sw_setup *s, const char *path, const stk_module_def **out_def, struct sp_err *err) {
+static sp_status load_library(struct sw_setup *s, const char *path, const stk_module_def **out_def,
+                              struct sp_err *err) {
   sp_status st = digest_file(path, s->module_sha256, err);
   if (st) {
     return st;
@@ -66,14 +67,17 @@ static sp_status load_library(struct sw_setup *s, const char *path, const stk_mo
   void *symbol = dlsym(s->library, "stoker_module_v1");
   memcpy(&entry, &symbol, sizeof entry);
   if (!symbol) {
-    return sp_fail(err, SP_EMODULE, "model.module: %s has no entry stoker_module_v1; end its source with STK_MODULE(def)",
-                   path);
+    return sp_fail(
+        err, SP_EMODULE,
+        "model.module: %s has no entry stoker_module_v1; end its source with STK_MODULE(def)",
+        path);
   }
   *out_def = entry();
   return SP_OK;
 }
 
-static sp_status find_builtin(const char *name, const stk_module_def **out_def, struct sp_err *err) {
+static sp_status find_builtin(const char *name, const stk_module_def **out_def,
+                              struct sp_err *err) {
   *out_def = stk_model_find(name);
   if (*out_def) {
     return SP_OK;
@@ -84,19 +88,24 @@ static sp_status find_builtin(const char *name, const stk_module_def **out_def, 
     names[n] = stk_model_at(n)->name;
   }
   const char *near = sp_suggest(name, names, n);
-  return sp_fail(err, SP_EINVAL, "model.class: no built-in model is called '%s'%s%s%s; a module of your own is given by "
-                 "model.module", name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+  return sp_fail(
+      err, SP_EINVAL,
+      "model.class: no built-in model is called '%s'%s%s%s; a module of your own is given by "
+      "model.module",
+      name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static sp_status unknown_key(const struct stk_module *m, const struct sp_node *n, struct sp_err *err) {
+static sp_status unknown_key(const struct stk_module *m, const struct sp_node *n,
+                             struct sp_err *err) {
   const char *names[256];
   size_t count = 0;
   for (const stk_hparam *h = m->def->hparams; h && h->name && count < 256; h++) {
     names[count++] = h->name;
   }
   const char *near = sp_suggest(n->key, names, count);
-  return sp_fail_at(err, SP_EINVAL, &n->key_where, "model.%s: module %s has no such hyper-parameter%s%s%s", n->key,
-                    m->def->name, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+  return sp_fail_at(err, SP_EINVAL, &n->key_where,
+                    "model.%s: module %s has no such hyper-parameter%s%s%s", n->key, m->def->name,
+                    near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
 static sp_status bind_hparams(struct sw_setup *s, struct sp_err *err) {
@@ -156,7 +165,8 @@ static int guess_kind(const char *path) {
   return SP_DATA_BYTES;
 }
 
-static void fill_synthetic(const struct sp_data_opts *d, enum stk_data_role role, struct stk_synthetic_spec *y) {
+static void fill_synthetic(const struct sp_data_opts *d, enum stk_data_role role,
+                           struct stk_synthetic_spec *y) {
   y->what = (enum stk_synthetic_what)d->synthetic;
   y->n_samples = role == STK_DATA_TRAIN ? d->num_samples : d->num_val_samples;
   y->rank = (int32_t)d->shape.n;
@@ -168,14 +178,17 @@ static void fill_synthetic(const struct sp_data_opts *d, enum stk_data_role role
   y->first = role == STK_DATA_TRAIN ? 0 : d->num_samples;
 }
 
-static sp_status open_data(struct sw_setup *s, const char *path, enum stk_data_role role, struct stk_dataset **out,
-                           struct sp_err *err) {
+static sp_status open_data(struct sw_setup *s, const char *path, enum stk_data_role role,
+                           struct stk_dataset **out, struct sp_err *err) {
   static const char *const roles[] = {"train", "val", "test", "predict"};
   const struct sp_data_opts *d = &s->job->data;
   int kind = d->kind == SP_DATA_AUTO ? guess_kind(path) : d->kind;
   struct stk_data_spec spec = {.path = path, .role = role, .opener = &s->opener};
-  stk_reader_args args = {.path = path, .role = roles[role], .n_options = (int32_t)d->options.n,
-                          .keys = d->options.keys, .values = d->options.values};
+  stk_reader_args args = {.path = path,
+                          .role = roles[role],
+                          .n_options = (int32_t)d->options.n,
+                          .keys = d->options.keys,
+                          .values = d->options.values};
   bool text = kind == SP_DATA_BYTES || kind == SP_DATA_UINT16 || kind == SP_DATA_UINT32;
   spec.kind = (sp_data_kind)kind;
   spec.block = d->seq_len > 0 ? d->seq_len : hparam_int(s->module, "block_size");
@@ -216,7 +229,8 @@ static sp_status open_val(struct sw_setup *s, struct sp_err *err) {
   }
   struct stk_dataset *ds = NULL;
   struct sp_err ignored = {0};
-  if (guess_kind(d->path) == SP_DATA_IDX && open_data(s, d->path, STK_DATA_VAL, &ds, &ignored) == SP_OK) {
+  if (guess_kind(d->path) == SP_DATA_IDX &&
+      open_data(s, d->path, STK_DATA_VAL, &ds, &ignored) == SP_OK) {
     if (strcmp(stk_dataset_name(ds), stk_dataset_name(s->train)) == 0) {
       stk_dataset_close(ds); /* one file only: it is for training */
       return SP_OK;
@@ -262,7 +276,8 @@ static void set_limits(struct stk_dataset *ds, const struct stk_graph *g) {
 
 /* ---- session */
 
-static sp_status get_region(void *ctx, const char *name, size_t bytes, void **out_p, struct sp_err *err) {
+static sp_status get_region(void *ctx, const char *name, size_t bytes, void **out_p,
+                            struct sp_err *err) {
   struct sw_setup *s = ctx;
   if (s->n_regions == SW_REGIONS) {
     return sp_fail(err, SP_EINTERNAL, "more than %d state regions", SW_REGIONS);
@@ -290,24 +305,29 @@ static sp_status get_region(void *ctx, const char *name, size_t bytes, void **ou
 
 static sp_status choose_kernels(struct sw_setup *s, struct sp_err *err) {
   const struct sp_trainer_opts *t = &s->job->trainer;
-  static const stk_isa chosen[] = {STK_ISA_KIND_REF, STK_ISA_KIND_REF, STK_ISA_KIND_AVX2, STK_ISA_KIND_AVX512};
+  static const stk_isa chosen[] = {STK_ISA_KIND_REF, STK_ISA_KIND_REF, STK_ISA_KIND_AVX2,
+                                   STK_ISA_KIND_AVX512};
   stk_cpu_detect(&s->cpu);
   int bits = t->precision == SP_PRECISION_64 ? 64 : 32;
-  stk_isa isa = t->kernels == SP_KERNELS_AUTO ? (bits == 64 ? STK_ISA_KIND_REF : s->cpu.best) : chosen[t->kernels];
-  if ((isa == STK_ISA_KIND_AVX2 && !s->cpu.avx2) || (isa == STK_ISA_KIND_AVX512 && !s->cpu.avx512)) {
-    return sp_fail(err, SP_EUNSUPPORTED, "trainer.kernels: this CPU (%s) has no %s; use auto", s->cpu.name,
-                   stk_isa_name(isa));
+  stk_isa isa = t->kernels == SP_KERNELS_AUTO ? (bits == 64 ? STK_ISA_KIND_REF : s->cpu.best)
+                                              : chosen[t->kernels];
+  if ((isa == STK_ISA_KIND_AVX2 && !s->cpu.avx2) ||
+      (isa == STK_ISA_KIND_AVX512 && !s->cpu.avx512)) {
+    return sp_fail(err, SP_EUNSUPPORTED, "trainer.kernels: this CPU (%s) has no %s; use auto",
+                   s->cpu.name, stk_isa_name(isa));
   }
   s->kernels = stk_kernels_get(isa, bits, s->cpu.fma);
   if (!s->kernels) {
-    return sp_fail(err, SP_EUNSUPPORTED, "trainer.precision 64-true runs on trainer.kernels ref alone");
+    return sp_fail(err, SP_EUNSUPPORTED,
+                   "trainer.precision 64-true runs on trainer.kernels ref alone");
   }
   int64_t threads = t->threads == SP_INT_AUTO || t->threads <= 0 ? stk_cpu_count() : t->threads;
   return stk_pool_new((int)threads, true, &s->pool, err);
 }
 
 /* "-fuse" switches a pass off. */
-static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session_config *c, struct sp_err *err) {
+static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session_config *c,
+                             struct sp_err *err) {
   for (size_t i = 0; i < t->passes.n; i++) {
     const char *name = t->passes.items[i];
     bool on = name[0] != '-';
@@ -317,7 +337,8 @@ static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session
     } else if (strcmp(name, "in_place") == 0) {
       c->in_place = on;
     } else {
-      return sp_fail(err, SP_EINVAL, "trainer.passes: no pass is called '%s'; there are fuse, in_place", name);
+      return sp_fail(err, SP_EINVAL,
+                     "trainer.passes: no pass is called '%s'; there are fuse, in_place", name);
     }
   }
   if (t->recompute != SP_INT_NONE) {
@@ -329,11 +350,21 @@ static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session
 static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
   const struct sp_trainer_opts *t = &s->job->trainer;
   const stk_reader_info *info = stk_dataset_info(s->train);
-  struct stk_session_config c = {
-    .module = s->module, .x = info->x, .y = info->y, .has_y = info->has_y != 0, .kernels = s->kernels, .pool = s->pool,
-    .real_bits = t->precision == SP_PRECISION_64 ? 64 : 32, .n_lanes = (int32_t)t->lanes,
-    .accumulate = t->accumulate_grad_batches, .seed = (uint64_t)s->job->root.seed_everything, .fuse = true,
-    .in_place = true, .detect_anomaly = t->detect_anomaly, .memory = &s->memory, .optimizer = &s->job->optimizer};
+  struct stk_session_config c = {.module = s->module,
+                                 .x = info->x,
+                                 .y = info->y,
+                                 .has_y = info->has_y != 0,
+                                 .kernels = s->kernels,
+                                 .pool = s->pool,
+                                 .real_bits = t->precision == SP_PRECISION_64 ? 64 : 32,
+                                 .n_lanes = (int32_t)t->lanes,
+                                 .accumulate = t->accumulate_grad_batches,
+                                 .seed = (uint64_t)s->job->root.seed_everything,
+                                 .fuse = true,
+                                 .in_place = true,
+                                 .detect_anomaly = t->detect_anomaly,
+                                 .memory = &s->memory,
+                                 .optimizer = &s->job->optimizer};
   double clip = isnan(t->gradient_clip_val) ? 0.0 : t->gradient_clip_val;
   c.clip_norm = t->gradient_clip_algorithm == SP_CLIP_NORM ? clip : 0.0;
   c.clip_value = t->gradient_clip_algorithm == SP_CLIP_VALUE ? clip : 0.0;
@@ -351,19 +382,25 @@ static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
   return st ? st : stk_session_new(&c, &s->session, err);
 }
 
-static sp_status open_loader(struct sw_setup *s, struct stk_dataset *ds, struct stk_data_range range, bool training,
-                             struct stk_loader **out, struct sp_err *err) {
+static sp_status open_loader(struct sw_setup *s, struct stk_dataset *ds,
+                             struct stk_data_range range, bool training, struct stk_loader **out,
+                             struct sp_err *err) {
   const struct sp_trainer_opts *t = &s->job->trainer;
   const struct sp_data_opts *d = &s->job->data;
-  bool overfit = t->overfit_batches.kind == SP_COUNT_N ? t->overfit_batches.n > 0
-                                                       : t->overfit_batches.kind == SP_COUNT_FRACTION &&
-                                                           t->overfit_batches.fraction > 0.0;
-  struct stk_loader_config c = {
-    .sampler = {.first = range.first, .n = range.n, .n_lanes = t->lanes, .batch_size = d->batch_size,
-                .seed = (uint64_t)s->job->root.seed_everything, .shuffle = training && d->shuffle && !overfit,
-                .pad = training, .drop_last = training && d->drop_last},
-    .real64 = t->precision == SP_PRECISION_64,
-    .prefetch = true};
+  bool overfit =
+      t->overfit_batches.kind == SP_COUNT_N
+          ? t->overfit_batches.n > 0
+          : t->overfit_batches.kind == SP_COUNT_FRACTION && t->overfit_batches.fraction > 0.0;
+  struct stk_loader_config c = {.sampler = {.first = range.first,
+                                            .n = range.n,
+                                            .n_lanes = t->lanes,
+                                            .batch_size = d->batch_size,
+                                            .seed = (uint64_t)s->job->root.seed_everything,
+                                            .shuffle = training && d->shuffle && !overfit,
+                                            .pad = training,
+                                            .drop_last = training && d->drop_last},
+                                .real64 = t->precision == SP_PRECISION_64,
+                                .prefetch = true};
   return stk_loader_open(ds, &c, out, err);
 }
 
@@ -393,33 +430,38 @@ static sp_status open_loaders(struct sw_setup *s, stk_stage stage, struct sp_err
     return st;
   }
   bool overfit = t->overfit_batches.kind != SP_COUNT_NONE &&
-                 (t->overfit_batches.kind == SP_COUNT_N ? t->overfit_batches.n > 0 : t->overfit_batches.fraction > 0.0);
+                 (t->overfit_batches.kind == SP_COUNT_N ? t->overfit_batches.n > 0
+                                                        : t->overfit_batches.fraction > 0.0);
   s->n_train_batches = sw_limit(overfit ? &t->overfit_batches : &t->limit_train_batches,
                                 stk_sampler_n_steps(stk_loader_sampler(s->train_loader)));
-  s->n_val_batches = s->val_loader ? sw_limit(overfit ? &t->overfit_batches : &t->limit_val_batches,
-                                              stk_sampler_n_steps(stk_loader_sampler(s->val_loader)))
-                                   : 0;
+  s->n_val_batches = s->val_loader
+                         ? sw_limit(overfit ? &t->overfit_batches : &t->limit_val_batches,
+                                    stk_sampler_n_steps(stk_loader_sampler(s->val_loader)))
+                         : 0;
   s->n_test_batches =
-    s->test_loader ? sw_limit(stage == STK_TEST ? &t->limit_test_batches : &t->limit_predict_batches,
-                              stk_sampler_n_steps(stk_loader_sampler(s->test_loader)))
-                   : 0;
+      s->test_loader
+          ? sw_limit(stage == STK_TEST ? &t->limit_test_batches : &t->limit_predict_batches,
+                     stk_sampler_n_steps(stk_loader_sampler(s->test_loader)))
+          : 0;
   if (t->fast_dev_run > 0) {
-    s->n_train_batches = s->n_train_batches < t->fast_dev_run ? s->n_train_batches : t->fast_dev_run;
+    s->n_train_batches =
+        s->n_train_batches < t->fast_dev_run ? s->n_train_batches : t->fast_dev_run;
     s->n_val_batches = s->n_val_batches < t->fast_dev_run ? s->n_val_batches : t->fast_dev_run;
     s->n_test_batches = s->n_test_batches < t->fast_dev_run ? s->n_test_batches : t->fast_dev_run;
   }
   return SP_OK;
 }
 
-sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args, stk_stage stage, struct sw_setup *out,
-                        struct sp_err *err) {
+sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args, stk_stage stage,
+                        struct sw_setup *out, struct sp_err *err) {
   struct sw_setup *s = out;
   memset(s, 0, sizeof *s);
   s->opener = sw_inflate_opener(&s->inflate);
   s->memory = (struct stk_memory){get_region, s};
   stk_fp_enter();
   sp_status st = sp_job_load(file, args, n_args, &s->job, err);
-  alarm(SETUP_SECONDS); /* a module that never returns from setup ends the process, not the user's patience */
+  alarm(SETUP_SECONDS); /* a module that never returns from setup ends the process, not the user's
+                           patience */
   st = st ? st : open_module(s, err);
   alarm(0);
   st = st ? st : open_data(s, s->job->data.path, STK_DATA_TRAIN, &s->train, err);

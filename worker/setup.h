@@ -1,6 +1,7 @@
 /* From a job file to a session that can run: module, data, loaders, pool, state.
  *
- * Everything is owned by struct sw_setup and freed by sw_setup_close, in any state of completion. One thread.
+ * Everything is owned by struct sw_setup and freed by sw_setup_close, in any state of completion.
+ * One thread.
  */
 #ifndef SW_SETUP_H
 #define SW_SETUP_H
@@ -44,14 +45,16 @@ struct sw_setup {
   int64_t n_train_batches, n_val_batches, n_test_batches;
 };
 
-/* Loads the job file with overrides, the module and its setup; opens the data; makes the session with its training (or, for
- * other verbs, evaluation) program; opens the loaders. */
-SP_NODISCARD sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args, stk_stage stage,
-                                     struct sw_setup *out, struct sp_err *err);
+/* Loads the job file with overrides, the module and its setup; opens the data; makes the session
+ * with its training (or, for other verbs, evaluation) program; opens the loaders. */
+SP_NODISCARD sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args,
+                                     stk_stage stage, struct sw_setup *out, struct sp_err *err);
 void sw_setup_close(struct sw_setup *s);
 
-/* Resolves --ckpt_path: a path, or "last" or "best" of the newest run of this job's log directory. */
-SP_NODISCARD sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX], struct sp_err *err);
+/* Resolves --ckpt_path: a path, or "last" or "best" of the newest run of this job's log directory.
+ */
+SP_NODISCARD sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
+                                    struct sp_err *err);
 
 /* A limit_*_batches option against what there is. */
 int64_t sw_limit(const struct sp_count *limit, int64_t n);

@@ -1,4 +1,5 @@
-/* `stoker validate`, `stoker test`, `stoker predict`: one evaluation loop over a checkpoint's weights (or fresh ones). */
+/* `stoker validate`, `stoker test`, `stoker predict`: one evaluation loop over a checkpoint's
+ * weights (or fresh ones). */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,20 +21,26 @@ static bool stop_asked(void *ctx) {
   return sw_stop_asked() || v->e->gone;
 }
 
-static void progress(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names, const double *values) {
+static void progress(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names,
+                     const double *values) {
   struct eval *v = ctx;
   (void)n;
   (void)names;
   (void)values;
   struct sp_event ev = {.kind = SP_EVENT_PROGRESS,
-                        .u.progress = {.stage = v->stage, .epoch = p->epoch, .max_epochs = -1, .batch = p->batch,
-                                       .n_batches = p->n_batches, .global_step = p->global_step, .total_steps = -1,
+                        .u.progress = {.stage = v->stage,
+                                       .epoch = p->epoch,
+                                       .max_epochs = -1,
+                                       .batch = p->batch,
+                                       .n_batches = p->n_batches,
+                                       .global_step = p->global_step,
+                                       .total_steps = -1,
                                        .unit = "samples"}};
   sw_emit_event(v->e, &ev);
 }
 
-static void evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n, const char *const *names,
-                      const double *values) {
+static void evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n,
+                      const char *const *names, const double *values) {
   struct eval *v = ctx;
   struct sp_event_metric m[STK_GRAPH_MAX_LOGS];
   const struct stk_control *now = stk_session_state(v->s.session)->now;
@@ -43,8 +50,12 @@ static void evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches
     m[i] = (struct sp_event_metric){names[i], values[i]};
   }
   struct sp_event ev = {.kind = SP_EVENT_VALIDATION,
-                        .u.validation = {.stage = v->stage, .epoch = now->epoch, .step = now->global_step,
-                                         .n_batches = n_batches, .n_metrics = (size_t)n, .metrics = m}};
+                        .u.validation = {.stage = v->stage,
+                                         .epoch = now->epoch,
+                                         .step = now->global_step,
+                                         .n_batches = n_batches,
+                                         .n_metrics = (size_t)n,
+                                         .metrics = m}};
   sw_emit_event(v->e, &ev);
 }
 
@@ -75,16 +86,21 @@ int sw_verb_evaluate(struct sw_emit *e, const char *verb, int argc, char **argv)
   }
   v->e = e;
   v->stage = test ? SP_STAGE_TEST : SP_STAGE_VALIDATE;
-  sp_status st = sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
-                               (size_t)(argc > 0 ? argc - 1 : 0), test ? STK_TEST : STK_VALIDATE, &v->s, &err);
+  sp_status st =
+      sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
+                    (size_t)(argc > 0 ? argc - 1 : 0), test ? STK_TEST : STK_VALIDATE, &v->s, &err);
   if (!st && !test && !v->s.val_loader) {
-    st = sp_fail(&err, SP_EINVAL, "there is nothing to validate: give data.val_path or data.val_fraction, and the module a "
-                 "validation_step");
+    st = sp_fail(
+        &err, SP_EINVAL,
+        "there is nothing to validate: give data.val_path or data.val_fraction, and the module a "
+        "validation_step");
   }
   st = st ? st : open_weights(v, &err);
   if (!st) {
-    struct stk_host host = {.ctx = v, .stop_asked = stop_asked, .progress = progress, .evaluated = evaluated};
-    struct stk_eval_config c = {test ? STK_TEST : STK_VALIDATE, false, test ? v->s.n_test_batches : v->s.n_val_batches,
+    struct stk_host host = {
+        .ctx = v, .stop_asked = stop_asked, .progress = progress, .evaluated = evaluated};
+    struct stk_eval_config c = {test ? STK_TEST : STK_VALIDATE, false,
+                                test ? v->s.n_test_batches : v->s.n_val_batches,
                                 test ? v->s.test_loader : v->s.val_loader, &host};
     struct stk_eval_result result;
     st = stk_evaluate(v->s.session, &c, &result, &err);
@@ -115,7 +131,8 @@ static sp_status predict_all(struct eval *v, struct sw_npy *out, struct sp_err *
       st = stk_session_eval(v->s.session, STK_PREDICT, (int32_t)lane, &lb, NULL, &g, &result, err);
       st = st ? st : sw_npy_put(out, g, result, batch.ids, batch.n, sampler->first, err);
     }
-    struct stk_progress p = {.stage = STK_PREDICT, .batch = b + 1, .n_batches = v->s.n_test_batches};
+    struct stk_progress p = {
+        .stage = STK_PREDICT, .batch = b + 1, .n_batches = v->s.n_test_batches};
     progress(v, &p, 0, NULL, NULL);
   }
   return st;

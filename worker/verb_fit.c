@@ -1,7 +1,9 @@
-/* `stoker fit`: plays supervisor in this process (state in memfds, publishing, logger files) behind struct stk_host.
+/* `stoker fit`: plays supervisor in this process (state in memfds, publishing, logger files) behind
+ * struct stk_host.
  *
- * A published checkpoint is a directory step-N; ModelCheckpoint's names are links to it, so that two names of one step cost
- * one copy. A link is replaced by rename, a directory goes when its last name goes.
+ * A published checkpoint is a directory step-N; ModelCheckpoint's names are links to it, so that
+ * two names of one step cost one copy. A link is replaced by rename, a directory goes when its last
+ * name goes.
  */
 #include <dirent.h>
 #include <limits.h>
@@ -68,8 +70,8 @@ static bool is_text(const struct fit *f) {
   return stk_dataset_x_type(f->s.train) == STK_I32;
 }
 
-static void host_progress(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names,
-                          const double *values) {
+static void host_progress(void *ctx, const struct stk_progress *p, int32_t n,
+                          const char *const *names, const double *values) {
   struct fit *f = ctx;
   int64_t now = mono_ns(NULL);
   if (p->stage == STK_TRAIN) {
@@ -82,7 +84,8 @@ static void host_progress(void *ctx, const struct stk_progress *p, int32_t n, co
     return;
   }
   if (now > f->window_ns && p->stage == STK_TRAIN) {
-    double per_sample = is_text(f) ? (double)stk_sample_elements(&stk_dataset_info(f->s.train)->x) : 1.0;
+    double per_sample =
+        is_text(f) ? (double)stk_sample_elements(&stk_dataset_info(f->s.train)->x) : 1.0;
     double s = (double)(now - f->window_ns) * 1e-9;
     double a = f->steps_per_s > 0.0 ? 0.3 : 1.0;
     f->steps_per_s += a * ((double)f->window_steps / s - f->steps_per_s);
@@ -94,19 +97,29 @@ static void host_progress(void *ctx, const struct stk_progress *p, int32_t n, co
   for (int32_t i = 0; i < n; i++) {
     m[i] = (struct sp_event_metric){names[i], values[i]};
   }
-  struct sp_event ev = {
-    .kind = SP_EVENT_PROGRESS,
-    .u.progress = {.stage = p->sanity ? SP_STAGE_SANITY : p->stage == STK_TRAIN ? SP_STAGE_TRAIN : SP_STAGE_VALIDATE,
-                   .epoch = p->epoch, .max_epochs = f->c.max_epochs, .batch = p->batch, .n_batches = p->n_batches,
-                   .global_step = p->global_step, .total_steps = f->total_steps, .steps_per_s = f->steps_per_s,
-                   .items_per_s = f->items_per_s, .unit = is_text(f) ? "tokens" : "samples", .n_metrics = (size_t)n,
-                   .metrics = m}};
+  struct sp_event ev = {.kind = SP_EVENT_PROGRESS,
+                        .u.progress = {.stage = p->sanity               ? SP_STAGE_SANITY
+                                                : p->stage == STK_TRAIN ? SP_STAGE_TRAIN
+                                                                        : SP_STAGE_VALIDATE,
+                                       .epoch = p->epoch,
+                                       .max_epochs = f->c.max_epochs,
+                                       .batch = p->batch,
+                                       .n_batches = p->n_batches,
+                                       .global_step = p->global_step,
+                                       .total_steps = f->total_steps,
+                                       .steps_per_s = f->steps_per_s,
+                                       .items_per_s = f->items_per_s,
+                                       .unit = is_text(f) ? "tokens" : "samples",
+                                       .n_metrics = (size_t)n,
+                                       .metrics = m}};
   sw_emit_event(f->e, &ev);
 }
 
-static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *names, const double *values) {
+static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *names,
+                         const double *values) {
   struct fit *f = ctx;
-  struct stk_log_values v = {.step = step, .wall_s = wall_s(), .n = (size_t)n, .names = names, .values = values};
+  struct stk_log_values v = {
+      .step = step, .wall_s = wall_s(), .n = (size_t)n, .names = names, .values = values};
   for (int32_t i = 0; i < f->n_loggers; i++) {
     struct sp_err err = {0};
     if (stk_logger_log(f->loggers[i], &v, &err) && !f->warned_logger) {
@@ -116,8 +129,8 @@ static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *
   }
 }
 
-static void host_evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n, const char *const *names,
-                           const double *values) {
+static void host_evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n,
+                           const char *const *names, const double *values) {
   struct fit *f = ctx;
   struct sp_event_metric m[STK_GRAPH_MAX_LOGS];
   const struct stk_control *now = stk_session_state(f->s.session)->now;
@@ -126,26 +139,34 @@ static void host_evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_ba
     m[i] = (struct sp_event_metric){names[i], values[i]};
   }
   struct sp_event ev = {.kind = SP_EVENT_VALIDATION,
-                        .u.validation = {.stage = sanity ? SP_STAGE_SANITY : SP_STAGE_VALIDATE, .epoch = now->epoch,
-                                         .step = now->global_step, .n_batches = n_batches, .n_metrics = (size_t)n,
+                        .u.validation = {.stage = sanity ? SP_STAGE_SANITY : SP_STAGE_VALIDATE,
+                                         .epoch = now->epoch,
+                                         .step = now->global_step,
+                                         .n_batches = n_batches,
+                                         .n_metrics = (size_t)n,
                                          .metrics = m}};
   sw_emit_event(f->e, &ev);
 }
 
-static void tell_checkpoint(struct fit *f, const char *name, const struct stk_ckpt_saved *saved, double seconds,
-                            const struct sp_err *err) {
+static void tell_checkpoint(struct fit *f, const char *name, const struct stk_ckpt_saved *saved,
+                            double seconds, const struct sp_err *err) {
   const struct stk_control *now = stk_session_state(f->s.session)->now;
   char path[PATH_MAX + 200];
   snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
   struct sp_event ev = {.kind = SP_EVENT_CHECKPOINT,
-                        .u.checkpoint = {.ok = err->status == SP_OK, .path = path, .error = err->text, .epoch = now->epoch,
-                                         .step = now->global_step, .n_bytes = saved ? (int64_t)saved->bytes : 0,
+                        .u.checkpoint = {.ok = err->status == SP_OK,
+                                         .path = path,
+                                         .error = err->text,
+                                         .epoch = now->epoch,
+                                         .step = now->global_step,
+                                         .n_bytes = saved ? (int64_t)saved->bytes : 0,
                                          .seconds = seconds}};
   sw_emit_event(f->e, &ev);
 }
 
 /* Makes `name` point to `target`, atomically. */
-static sp_status link_name(const struct fit *f, const char *name, const char *target, struct sp_err *err) {
+static sp_status link_name(const struct fit *f, const char *name, const char *target,
+                           struct sp_err *err) {
   char path[PATH_MAX + 200], tmp[PATH_MAX + 220];
   if (strcmp(name, target) == 0) {
     return SP_OK;
@@ -226,7 +247,8 @@ static sp_status host_save(void *ctx, const char *name, const char *link, struct
   ssize_t n = readlink(old, target, sizeof target - 1);
   target[n > 0 ? n : 0] = '\0';
   st = link_name(f, name, f->saved_name, err);
-  if (!st && n > 0 && strcmp(target, f->saved_name) != 0 && !strchr(target, '/') && !has_name(f, target)) {
+  if (!st && n > 0 && strcmp(target, f->saved_name) != 0 && !strchr(target, '/') &&
+      !has_name(f, target)) {
     struct sp_err ignored = {0}; /* what "last" pointed to before */
     if (stk_ckpt_remove(f->ckpt_dir, target, &ignored)) {
       sw_emit_text(f->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", ignored.text);
@@ -262,17 +284,22 @@ static void set_limits(struct fit *f) {
   c->val_across_epochs = t->check_val_every_n_epoch == SP_INT_NONE;
   c->val_epochs = c->val_across_epochs || t->fast_dev_run > 0 ? 1 : t->check_val_every_n_epoch;
   const struct sp_count *v = &t->val_check_interval;
-  c->val_every = v->kind == SP_COUNT_N ? v->n : (int64_t)((double)c->n_train_batches * (v->kind == SP_COUNT_FRACTION ? v->fraction : 1.0));
+  c->val_every = v->kind == SP_COUNT_N
+                     ? v->n
+                     : (int64_t)((double)c->n_train_batches *
+                                 (v->kind == SP_COUNT_FRACTION ? v->fraction : 1.0));
   if (c->val_every < 1) {
     c->val_every = 1;
   }
-  c->sanity_batches = t->fast_dev_run > 0 ? 0 : t->num_sanity_val_steps < 0 || t->num_sanity_val_steps > c->n_val_batches
-                                                  ? c->n_val_batches
-                                                  : t->num_sanity_val_steps;
+  c->sanity_batches = t->fast_dev_run > 0 ? 0
+                      : t->num_sanity_val_steps < 0 || t->num_sanity_val_steps > c->n_val_batches
+                          ? c->n_val_batches
+                          : t->num_sanity_val_steps;
   c->log_every = t->log_every_n_steps;
   c->train = f->s.train_loader;
   c->val = f->s.val_loader;
-  int64_t per_epoch = (c->n_train_batches + t->accumulate_grad_batches - 1) / t->accumulate_grad_batches;
+  int64_t per_epoch =
+      (c->n_train_batches + t->accumulate_grad_batches - 1) / t->accumulate_grad_batches;
   f->total_steps = c->max_epochs >= 0 ? per_epoch * c->max_epochs : -1;
   if (c->max_steps >= 0 && (f->total_steps < 0 || c->max_steps < f->total_steps)) {
     f->total_steps = c->max_steps;
@@ -281,16 +308,19 @@ static void set_limits(struct fit *f) {
 
 static bool at_epoch_end(const struct fit *f, int when) {
   bool once = f->c.val_every == f->c.n_train_batches && !f->c.val_across_epochs;
-  return when == SP_WHEN_DEFAULT ? stk_model_checkpoint_at_epoch_end(f->c.n_val_batches > 0, f->c.val_epochs, once, false)
+  return when == SP_WHEN_DEFAULT ? stk_model_checkpoint_at_epoch_end(f->c.n_val_batches > 0,
+                                                                     f->c.val_epochs, once, false)
                                  : when == SP_WHEN_YES;
 }
 
-static sp_status add_checkpoint(struct fit *f, const struct sp_checkpoint_opts *o, struct sp_err *err) {
+static sp_status add_checkpoint(struct fit *f, const struct sp_checkpoint_opts *o,
+                                struct sp_err *err) {
   if (f->c.n_ckpt == STK_CONTROL_CKPT) {
     return sp_fail(err, SP_EINVAL, "more than %d model_checkpoint callbacks", STK_CONTROL_CKPT);
   }
   if (o->dirpath && f->c.n_ckpt > 0) {
-    return sp_fail(err, SP_EUNSUPPORTED, "model_checkpoint.dirpath: only the first callback's may be given");
+    return sp_fail(err, SP_EUNSUPPORTED,
+                   "model_checkpoint.dirpath: only the first callback's may be given");
   }
   if (o->dirpath) {
     snprintf(f->ckpt_dir, sizeof f->ckpt_dir, "%s", o->dirpath);
@@ -311,15 +341,21 @@ static sp_status add_checkpoint(struct fit *f, const struct sp_checkpoint_opts *
   return stk_model_checkpoint_check(&m, err);
 }
 
-static sp_status add_early(struct fit *f, const struct sp_early_stopping_opts *o, struct sp_err *err) {
+static sp_status add_early(struct fit *f, const struct sp_early_stopping_opts *o,
+                           struct sp_err *err) {
   if (f->c.n_early == STK_CONTROL_EARLY) {
     return sp_fail(err, SP_EINVAL, "more than %d early_stopping callbacks", STK_CONTROL_EARLY);
   }
   f->c.early[f->c.n_early++] = (struct stk_fit_early){
-    .options = {.mode = o->mode == SP_MODE_MAX ? STK_MONITOR_MAX : STK_MONITOR_MIN, .min_delta = o->min_delta,
-                .patience = o->patience, .check_finite = o->check_finite, .stopping_threshold = o->stopping_threshold,
-                .divergence_threshold = o->divergence_threshold},
-    .monitor = o->monitor, .strict = o->strict, .at_epoch_end = at_epoch_end(f, o->check_on_train_epoch_end)};
+      .options = {.mode = o->mode == SP_MODE_MAX ? STK_MONITOR_MAX : STK_MONITOR_MIN,
+                  .min_delta = o->min_delta,
+                  .patience = o->patience,
+                  .check_finite = o->check_finite,
+                  .stopping_threshold = o->stopping_threshold,
+                  .divergence_threshold = o->divergence_threshold},
+      .monitor = o->monitor,
+      .strict = o->strict,
+      .at_epoch_end = at_epoch_end(f, o->check_on_train_epoch_end)};
   return SP_OK;
 }
 
@@ -341,8 +377,11 @@ static sp_status add_callbacks(struct fit *f, struct sp_err *err) {
     }
   }
   if (!st && !has_ckpt && !inert && job->trainer.enable_checkpointing) {
-    struct sp_checkpoint_opts plain = {.save_top_k = 1, .every_n_train_steps = SP_INT_NONE, .every_n_epochs = SP_INT_NONE,
-                                       .auto_insert_metric_name = true, .enable_version_counter = true};
+    struct sp_checkpoint_opts plain = {.save_top_k = 1,
+                                       .every_n_train_steps = SP_INT_NONE,
+                                       .every_n_epochs = SP_INT_NONE,
+                                       .auto_insert_metric_name = true,
+                                       .enable_version_counter = true};
     st = add_checkpoint(f, &plain, err);
   }
   return st;
@@ -408,7 +447,8 @@ static sp_status start_state(struct fit *f, char *resumed, size_t cap, struct sp
   struct stk_state *state = stk_session_state(f->s.session);
   const char *which = job->root.ckpt_path;
   stk_state_init(state, f->s.module, (uint64_t)job->root.seed_everything);
-  sp_status st = stk_schedule_init(&job->lr, f->total_steps, f->c.max_epochs, &f->c.schedules, state->now->schedules, err);
+  sp_status st = stk_schedule_init(&job->lr, f->total_steps, f->c.max_epochs, &f->c.schedules,
+                                   state->now->schedules, err);
   if (!st && job->weights.path) {
     char text[512];
     st = sw_ckpt_fine_tune(&f->s, text, sizeof text, err);
@@ -431,7 +471,7 @@ static void tell_start(struct fit *f, const char *resumed) {
   const struct stk_module *m = f->s.module;
   const struct stk_control *now = stk_session_state(f->s.session)->now;
   struct sp_event_summary_row *rows = sp_alloc_array((size_t)m->n_params + 1, sizeof *rows);
-  char (*shapes)[64] = sp_alloc_array((size_t)m->n_params + 1, sizeof *shapes);
+  char(*shapes)[64] = sp_alloc_array((size_t)m->n_params + 1, sizeof *shapes);
   int64_t n = 0, trainable = 0;
   size_t n_rows = 0;
   for (int32_t i = 0; rows && shapes && i < m->n_params; i++) {
@@ -439,47 +479,75 @@ static void tell_start(struct fit *f, const char *resumed) {
     n += k;
     trainable += m->param_leaves[i].trainable ? k : 0;
     if (n_rows < 512) {
-      rows[n_rows] = (struct sp_event_summary_row){.name = m->params[i]->name, .type = "parameter", .in_shape = "",
-                                                   .out_shape = stk_shape_text(&m->params[i]->shape, shapes[i], 64),
-                                                   .n_params = k, .frozen = !m->param_leaves[i].trainable};
+      rows[n_rows] = (struct sp_event_summary_row){
+          .name = m->params[i]->name,
+          .type = "parameter",
+          .in_shape = "",
+          .out_shape = stk_shape_text(&m->params[i]->shape, shapes[i], 64),
+          .n_params = k,
+          .frozen = !m->param_leaves[i].trainable};
       n_rows++;
     }
   }
   if (rows && shapes && job->trainer.enable_model_summary) {
-    struct sp_event ev = {.kind = SP_EVENT_SUMMARY,
-                          .u.summary = {.n_rows = n_rows, .rows = rows, .n_rows_left_out = m->n_params - (int64_t)n_rows,
-                                        .n_params = n, .n_trainable = trainable,
-                                        .n_param_bytes = n * stk_session_state(f->s.session)->layout.real_bytes}};
+    struct sp_event ev = {
+        .kind = SP_EVENT_SUMMARY,
+        .u.summary = {.n_rows = n_rows,
+                      .rows = rows,
+                      .n_rows_left_out = m->n_params - (int64_t)n_rows,
+                      .n_params = n,
+                      .n_trainable = trainable,
+                      .n_param_bytes = n * stk_session_state(f->s.session)->layout.real_bytes}};
     sw_emit_event(f->e, &ev);
   }
   struct sp_event ev = {
-    .kind = SP_EVENT_RUN_STARTED,
-    .u.run_started = {.verb = "fit", .model = m->def->name, .log_dir = f->run_dir, .resumed_from = resumed,
-                      .kernels = f->s.kernels->isa,
-                      .precision = job->trainer.precision == SP_PRECISION_64 ? "64-true" : "32-true", .n_params = n,
-                      .n_trainable = trainable, .max_epochs = f->c.max_epochs, .total_steps = f->total_steps,
-                      .n_train_batches = f->c.n_train_batches, .n_val_batches = f->c.n_val_batches, .epoch = now->epoch,
-                      .global_step = now->global_step, .lanes = job->trainer.lanes, .ranks = 1,
-                      .threads = stk_pool_n_threads(f->s.pool), .plan_peak_bytes = -1}};
+      .kind = SP_EVENT_RUN_STARTED,
+      .u.run_started = {
+          .verb = "fit",
+          .model = m->def->name,
+          .log_dir = f->run_dir,
+          .resumed_from = resumed,
+          .kernels = f->s.kernels->isa,
+          .precision = job->trainer.precision == SP_PRECISION_64 ? "64-true" : "32-true",
+          .n_params = n,
+          .n_trainable = trainable,
+          .max_epochs = f->c.max_epochs,
+          .total_steps = f->total_steps,
+          .n_train_batches = f->c.n_train_batches,
+          .n_val_batches = f->c.n_val_batches,
+          .epoch = now->epoch,
+          .global_step = now->global_step,
+          .lanes = job->trainer.lanes,
+          .ranks = 1,
+          .threads = stk_pool_n_threads(f->s.pool),
+          .plan_peak_bytes = -1}};
   sw_emit_event(f->e, &ev);
   if (job->trainer.devices > 1) {
-    sw_emit_text(f->e, SP_TEXT_INFO, "devices: %lld run as %lld lanes on one rank\n", (long long)job->trainer.devices,
-                 (long long)job->trainer.lanes);
+    sw_emit_text(f->e, SP_TEXT_INFO, "devices: %lld run as %lld lanes on one rank\n",
+                 (long long)job->trainer.devices, (long long)job->trainer.lanes);
   }
   sp_free(rows);
   sp_free(shapes);
 }
 
-static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, size_t cap, struct sp_err *err) {
-  sp_status st = sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1), (size_t)(argc > 0 ? argc - 1 : 0),
-                               STK_TRAIN, &f->s, err);
+static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, size_t cap,
+                         struct sp_err *err) {
+  sp_status st = sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
+                               (size_t)(argc > 0 ? argc - 1 : 0), STK_TRAIN, &f->s, err);
   if (st) {
     return st;
   }
   set_limits(f);
-  f->c.host = (struct stk_host){.ctx = f, .stop_asked = host_stop, .now_ns = mono_ns, .progress = host_progress,
-                                .metrics = host_metrics, .evaluated = host_evaluated, .save = host_save,
-                                .remove = host_remove, .exists = host_exists, .say = host_say};
+  f->c.host = (struct stk_host){.ctx = f,
+                                .stop_asked = host_stop,
+                                .now_ns = mono_ns,
+                                .progress = host_progress,
+                                .metrics = host_metrics,
+                                .evaluated = host_evaluated,
+                                .save = host_save,
+                                .remove = host_remove,
+                                .exists = host_exists,
+                                .say = host_say};
   st = start_state(f, resumed, cap, err);
   st = st ? st : open_run_dir(f, err);
   st = st ? st : add_callbacks(f, err);
@@ -487,14 +555,17 @@ static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, si
 }
 
 static void tell_stop(struct fit *f, stk_stop why) {
-  static const enum sp_stop_reason reasons[] = {0, SP_STOP_EARLY, SP_STOP_MAX_TIME, SP_STOP_MODULE, SP_STOP_SIGNAL};
+  static const enum sp_stop_reason reasons[] = {0, SP_STOP_EARLY, SP_STOP_MAX_TIME, SP_STOP_MODULE,
+                                                SP_STOP_SIGNAL};
   const struct stk_control *now = stk_session_state(f->s.session)->now;
   if (why == STK_STOP_NONE) {
     return;
   }
   struct sp_event ev = {.kind = SP_EVENT_STOPPED,
-                        .u.stopped = {.reason = f->e->gone ? SP_STOP_CLIENT_GONE : reasons[why], .text = "",
-                                      .epoch = now->epoch, .step = now->global_step}};
+                        .u.stopped = {.reason = f->e->gone ? SP_STOP_CLIENT_GONE : reasons[why],
+                                      .text = "",
+                                      .epoch = now->epoch,
+                                      .step = now->global_step}};
   sw_emit_event(f->e, &ev);
 }
 
@@ -524,9 +595,11 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
       st = save_step(f, &err);
       st = st ? st : link_name(f, "last", f->saved_name, &err);
       r.exit = SP_EXIT_JOB_CANCELED;
-      snprintf(next[r.n_next++], sizeof next[0], "stoker fit %s --ckpt_path %s", argc > 0 ? argv[0] : "JOB", f->newest);
+      snprintf(next[r.n_next++], sizeof next[0], "stoker fit %s --ckpt_path %s",
+               argc > 0 ? argv[0] : "JOB", f->newest);
     } else if (!st && f->newest[0]) {
-      snprintf(next[r.n_next++], sizeof next[0], "stoker validate %s --ckpt_path %s", argc > 0 ? argv[0] : "JOB", f->newest);
+      snprintf(next[r.n_next++], sizeof next[0], "stoker validate %s --ckpt_path %s",
+               argc > 0 ? argv[0] : "JOB", f->newest);
       snprintf(next[r.n_next++], sizeof next[0], "stoker ckpt show %s", f->newest);
     }
     r.seconds = (double)(mono_ns(NULL) - f->start_ns) * 1e-9;
@@ -535,7 +608,9 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
   }
   for (int32_t i = 0; i < f->n_loggers; i++) {
     struct sp_err ignored = {0};
-    stk_log_end end = st ? STK_LOG_FAILED : why == STK_STOP_SIGNAL ? STK_LOG_INTERRUPTED : STK_LOG_SUCCESS;
+    stk_log_end end = st                       ? STK_LOG_FAILED
+                      : why == STK_STOP_SIGNAL ? STK_LOG_INTERRUPTED
+                                               : STK_LOG_SUCCESS;
     if (stk_logger_finalize(f->loggers[i], end, &ignored)) {
       sw_emit_text(e, SP_TEXT_WARNING, "%s\n", ignored.text);
     }

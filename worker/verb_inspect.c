@@ -26,8 +26,8 @@ static const char *take_option(int *argc, char **argv, const char *name) {
 }
 
 static sp_status open_job(int argc, char **argv, struct sw_setup *s, struct sp_err *err) {
-  return sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1), (size_t)(argc > 0 ? argc - 1 : 0),
-                       STK_TRAIN, s, err);
+  return sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
+                       (size_t)(argc > 0 ? argc - 1 : 0), STK_TRAIN, s, err);
 }
 
 static int finish(struct sw_emit *e, struct sw_setup *s, const struct sp_err *err) {
@@ -44,8 +44,8 @@ static sp_status json_asked(int *argc, char **argv, bool *out_json, struct sp_er
   const char *format = take_option(argc, argv, "-o");
   *out_json = format && strcmp(format, "json") == 0;
   return format && !*out_json && strcmp(format, "table") != 0
-           ? sp_fail(err, SP_EINVAL, "-o %s: there are table and json", format)
-           : SP_OK;
+             ? sp_fail(err, SP_EINVAL, "-o %s: there are table and json", format)
+             : SP_OK;
 }
 
 /* ---- check */
@@ -74,13 +74,16 @@ static void plan_text(struct sw_setup *s, stk_program *p, struct sp_buf *b) {
   for (int32_t i = 0; i < s->module->n_params; i++) {
     n += stk_shape_numel(&s->module->params[i]->shape);
   }
-  sp_buf_printf(b, "model       %s, %" PRId64 " parameters, %s, kernels %s\n", s->module->def->name, n,
-                real == 8 ? "64-true" : "32-true", s->kernels->isa);
-  sp_buf_printf(b, "program     %" PRId64 " instructions, %.4g GFLOP per lane and batch\n", r.n_instrs, r.flops * 1e-9);
-  sp_buf_printf(b, "bytes       parameters %" PRId64 ", optimizer state %" PRId64 " (two slots each), gradients %" PRId64 "\n",
+  sp_buf_printf(b, "model       %s, %" PRId64 " parameters, %s, kernels %s\n", s->module->def->name,
+                n, real == 8 ? "64-true" : "32-true", s->kernels->isa);
+  sp_buf_printf(b, "program     %" PRId64 " instructions, %.4g GFLOP per lane and batch\n",
+                r.n_instrs, r.flops * 1e-9);
+  sp_buf_printf(b,
+                "bytes       parameters %" PRId64 ", optimizer state %" PRId64
+                " (two slots each), gradients %" PRId64 "\n",
                 l->section_bytes, l->section_bytes * (l->n_sections - 1), l->section_bytes);
-  sp_buf_printf(b, "activations %" PRId64 " bytes, lower bound %" PRId64 " (%.3fx)\n", r.act_bytes, r.act_bound,
-                r.act_bound ? (double)r.act_bytes / (double)r.act_bound : 1.0);
+  sp_buf_printf(b, "activations %" PRId64 " bytes, lower bound %" PRId64 " (%.3fx)\n", r.act_bytes,
+                r.act_bound, r.act_bound ? (double)r.act_bytes / (double)r.act_bound : 1.0);
   sp_buf_printf(b, "total       %" PRId64 " bytes: %.1f per parameter\n",
                 l->section_bytes * (2 * l->n_sections + 1) + r.act_bytes,
                 (double)(l->section_bytes * (2 * l->n_sections + 1)) / (double)n);
@@ -112,7 +115,8 @@ int sw_verb_plan(struct sw_emit *e, int argc, char **argv) {
 
 /* ---- order */
 
-static sp_status parse_steps(const char *text, int64_t per_epoch, int64_t *a, int64_t *b, struct sp_err *err) {
+static sp_status parse_steps(const char *text, int64_t per_epoch, int64_t *a, int64_t *b,
+                             struct sp_err *err) {
   char left[32];
   const char *colon = text ? strchr(text, ':') : NULL;
   *a = 0;
@@ -125,14 +129,16 @@ static sp_status parse_steps(const char *text, int64_t per_epoch, int64_t *a, in
   }
   memcpy(left, text, (size_t)(colon - text));
   left[colon - text] = '\0';
-  if (sp_parse_i64(left, a) || sp_parse_i64(colon + 1, b) || *a < 0 || *b < *a || *b - *a > 1000000) {
+  if (sp_parse_i64(left, a) || sp_parse_i64(colon + 1, b) || *a < 0 || *b < *a ||
+      *b - *a > 1000000) {
     return sp_fail(err, SP_EINVAL, "--steps %s: 0 <= A <= B, at most 1,000,000 steps", text);
   }
   return SP_OK;
 }
 
 /* One line per step, lane and micro-batch: "step lane ids...". */
-static sp_status order_text(struct sw_setup *s, int64_t a, int64_t b, bool json, struct sp_buf *out, struct sp_err *err) {
+static sp_status order_text(struct sw_setup *s, int64_t a, int64_t b, bool json, struct sp_buf *out,
+                            struct sp_err *err) {
   const struct stk_sampler *sm = stk_loader_sampler(s->train_loader);
   int64_t acc = s->job->trainer.accumulate_grad_batches, batches = s->n_train_batches;
   int64_t steps = (batches + acc - 1) / acc;
@@ -145,8 +151,11 @@ static sp_status order_text(struct sw_setup *s, int64_t a, int64_t b, bool json,
     for (int64_t lane = 0; lane < sm->n_lanes; lane++) {
       for (int64_t k = first; k < first + acc && k < batches; k++) {
         int64_t n = stk_sampler_batch(sm, epoch, lane, k, ids);
-        sp_buf_printf(out, json ? "{\"step\":%" PRId64 ",\"epoch\":%" PRId64 ",\"lane\":%" PRId64 ",\"batch\":%" PRId64 ",\"ids\":["
-                                : "step %" PRId64 " epoch %" PRId64 " lane %" PRId64 " batch %" PRId64 ":",
+        sp_buf_printf(out,
+                      json ? "{\"step\":%" PRId64 ",\"epoch\":%" PRId64 ",\"lane\":%" PRId64
+                             ",\"batch\":%" PRId64 ",\"ids\":["
+                           : "step %" PRId64 " epoch %" PRId64 " lane %" PRId64 " batch %" PRId64
+                             ":",
                       step, epoch, lane, k);
         for (int64_t i = 0; i < n; i++) {
           sp_buf_printf(out, json ? (i ? ",%" PRId64 : "%" PRId64) : " %" PRId64, ids[i]);
@@ -165,7 +174,8 @@ int sw_verb_order(struct sw_emit *e, int argc, char **argv) {
   bool json = false;
   struct sw_setup *s = sp_alloc(sizeof *s);
   int64_t a, b;
-  if (s && json_asked(&argc, argv, &json, &err) == SP_OK && open_job(argc, argv, s, &err) == SP_OK &&
+  if (s && json_asked(&argc, argv, &json, &err) == SP_OK &&
+      open_job(argc, argv, s, &err) == SP_OK &&
       parse_steps(steps, s->n_train_batches, &a, &b, &err) == SP_OK) {
     struct sp_buf out;
     sp_buf_init(&out, OUTPUT_LIMIT);
@@ -186,7 +196,8 @@ int sw_verb_init_weights(struct sw_emit *e, int argc, char **argv) {
   if (!path) {
     sp_fail(&err, SP_EINVAL, "init-weights needs -o FILE.safetensors");
   } else if (s && open_job(argc, argv, s, &err) == SP_OK) {
-    stk_state_init(stk_session_state(s->session), s->module, (uint64_t)s->job->root.seed_everything);
+    stk_state_init(stk_session_state(s->session), s->module,
+                   (uint64_t)s->job->root.seed_everything);
     if (sw_ckpt_export(s, path, &err) == SP_OK) {
       sw_emit_text(e, SP_TEXT_INFO, "initial weights: %s\n", path);
     }
@@ -207,10 +218,14 @@ static sp_status ckpt_ls(const char *path, bool json, struct sp_buf *b, struct s
     st = stk_ckpt_list(path, &list, &n, err);
   }
   for (size_t i = 0; !st && i < n; i++) {
-    sp_buf_printf(b, json ? "{\"name\":\"%s\",\"step\":%" PRId64 ",\"epoch\":%" PRId64 ",\"bytes\":%" PRIu64 ",\"valid\":%s}\n"
-                          : "%-24s step %-8" PRId64 " epoch %-6" PRId64 " %12" PRIu64 " bytes  %s\n",
+    sp_buf_printf(b,
+                  json ? "{\"name\":\"%s\",\"step\":%" PRId64 ",\"epoch\":%" PRId64
+                         ",\"bytes\":%" PRIu64 ",\"valid\":%s}\n"
+                       : "%-24s step %-8" PRId64 " epoch %-6" PRId64 " %12" PRIu64 " bytes  %s\n",
                   list[i].name, list[i].step, list[i].epoch, list[i].bytes,
-                  json ? (list[i].valid ? "true" : "false") : list[i].valid ? "valid" : list[i].why);
+                  json            ? (list[i].valid ? "true" : "false")
+                  : list[i].valid ? "valid"
+                                  : list[i].why);
   }
   sp_free(list);
   return st;
@@ -223,13 +238,15 @@ static sp_status ckpt_show(const char *path, struct sp_buf *b, struct sp_err *er
     return st;
   }
   const struct stk_manifest *m = &ck.manifest;
-  sp_buf_printf(b, "step %" PRId64 ", epoch %" PRId64 ", model %s, %s, %" PRId64 " lanes, graph %s\n", m->step, m->epoch,
-                m->module, m->precision, m->lanes, m->graph_hash);
+  sp_buf_printf(b,
+                "step %" PRId64 ", epoch %" PRId64 ", model %s, %s, %" PRId64 " lanes, graph %s\n",
+                m->step, m->epoch, m->module, m->precision, m->lanes, m->graph_hash);
   for (size_t i = 0; i < m->n_hparams; i++) {
     sp_buf_printf(b, "  %s: %s\n", m->hparams[i].key, m->hparams[i].value);
   }
   for (size_t i = 0; i < m->n_files; i++) {
-    sp_buf_printf(b, "  file %s %" PRIu64 " bytes crc32c %08x\n", m->files[i].name, m->files[i].bytes, m->files[i].crc32c);
+    sp_buf_printf(b, "  file %s %" PRIu64 " bytes crc32c %08x\n", m->files[i].name,
+                  m->files[i].bytes, m->files[i].crc32c);
   }
   for (size_t i = 0; i < m->n_tensors; i++) {
     sp_buf_printf(b, "  %s %" PRIu64 " bytes\n", m->tensors[i].name, m->tensors[i].bytes);
@@ -238,7 +255,8 @@ static sp_status ckpt_show(const char *path, struct sp_buf *b, struct sp_err *er
   return SP_OK;
 }
 
-static sp_status ckpt_verb(const char *what, const char *given, bool json, struct sp_buf *b, struct sp_err *err) {
+static sp_status ckpt_verb(const char *what, const char *given, bool json, struct sp_buf *b,
+                           struct sp_err *err) {
   char path[PATH_MAX];
   uint8_t hash[STK_HASH_BYTES];
   char hex[2 * STK_HASH_BYTES + 1];

@@ -5,7 +5,8 @@
 #include "worker/emit.h"
 
 int sw_verb_fit(struct sw_emit *e, int argc, char **argv);
-int sw_verb_evaluate(struct sw_emit *e, const char *verb, int argc, char **argv); /* validate, test */
+int sw_verb_evaluate(struct sw_emit *e, const char *verb, int argc,
+                     char **argv); /* validate, test */
 int sw_verb_predict(struct sw_emit *e, int argc, char **argv);
 int sw_verb_check(struct sw_emit *e, int argc, char **argv);
 int sw_verb_plan(struct sw_emit *e, int argc, char **argv);

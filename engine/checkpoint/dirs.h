@@ -25,8 +25,7 @@ SP_NODISCARD sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64
 /* Renames it to step-<step>, or step-<step>-v<n>, and makes that durable. After SP_OK the
  * checkpoint exists. */
 SP_NODISCARD sp_status stk_ckpt_tmp_publish(struct stk_ckpt_tmp *tmp, int64_t step,
-                                            char out_name[STK_CKPT_NAME_BYTES],
-                                            struct sp_err *err);
+                                            char out_name[STK_CKPT_NAME_BYTES], struct sp_err *err);
 
 /* Removes the directory if it is still temporary, and closes the descriptors. */
 void stk_ckpt_tmp_close(struct stk_ckpt_tmp *tmp);

@@ -93,8 +93,8 @@ sp_status stk_ckpt_list(const char *parent, struct stk_ckpt_info **out, size_t *
 
 static sp_status put_path(const char *parent, const char *name, char out[PATH_MAX],
                           struct sp_err *err) {
-  int n = parent ? snprintf(out, PATH_MAX, "%s/%s", parent, name)
-                 : snprintf(out, PATH_MAX, "%s", name);
+  int n =
+      parent ? snprintf(out, PATH_MAX, "%s/%s", parent, name) : snprintf(out, PATH_MAX, "%s", name);
   return n > 0 && n < PATH_MAX ? SP_OK
                                : sp_fail(err, SP_EINVAL, "checkpoint: the path is too long");
 }
@@ -114,10 +114,10 @@ static sp_status find_last(const char *parent, char out[PATH_MAX], struct sp_err
     }
   }
   if (st == SP_ENOENT) {
-    st = n == 0 ? sp_fail(err, SP_ENOENT, "checkpoint: %s holds none", parent)
-                : sp_fail(err, SP_ENOENT,
-                          "checkpoint: none of the %zu in %s is whole; the newest: %s", n, parent,
-                          infos[0].why);
+    st = n == 0
+             ? sp_fail(err, SP_ENOENT, "checkpoint: %s holds none", parent)
+             : sp_fail(err, SP_ENOENT, "checkpoint: none of the %zu in %s is whole; the newest: %s",
+                       n, parent, infos[0].why);
   }
   sp_free(infos);
   return st;
@@ -140,8 +140,7 @@ static sp_status find_best(const char *parent, char out[PATH_MAX], struct sp_err
   }
   json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
   const char *name = json_string_value(json_object_get(root, "name"));
-  if (!name || strlen(name) >= STK_CKPT_NAME_BYTES ||
-      !stk_ckpt_name_parse(name, &step, &version)) {
+  if (!name || strlen(name) >= STK_CKPT_NAME_BYTES || !stk_ckpt_name_parse(name, &step, &version)) {
     st = sp_fail(err, SP_ECORRUPT, "checkpoint: %s names no checkpoint", file);
   } else {
     st = put_path(parent, name, out, err);

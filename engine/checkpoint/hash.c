@@ -172,7 +172,7 @@ static sp_status hash_checkpoint(const char *path, uint8_t out[STK_HASH_BYTES],
     for (size_t i = 0; parts && i < m->n_tensors; i++) {
       const struct stk_manifest_tensor *t = &m->tensors[i];
       if (t->role == STK_CKPT_MODEL) {
-        parts[n++] = (struct part){t->name, m->files[t->file].name, t->offset, t->bytes, t->dtype,
+        parts[n++] = (struct part){t->name,  m->files[t->file].name, t->offset, t->bytes, t->dtype,
                                    t->crc32c};
       }
     }

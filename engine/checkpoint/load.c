@@ -118,10 +118,10 @@ static sp_status compare_header(const struct stk_ckpt *ck, uint32_t file,
     }
     n++;
   }
-  return n == index->n_entries ? SP_OK
-                               : sp_fail(err, SP_ECORRUPT,
-                                         "%s has %zu tensors, the manifest knows %zu",
-                                         ck->manifest.files[file].name, index->n_entries, n);
+  return n == index->n_entries
+             ? SP_OK
+             : sp_fail(err, SP_ECORRUPT, "%s has %zu tensors, the manifest knows %zu",
+                       ck->manifest.files[file].name, index->n_entries, n);
 }
 
 static sp_status compare_crc(int fd, uint64_t offset, uint64_t bytes, uint32_t stated,
@@ -129,8 +129,9 @@ static sp_status compare_crc(int fd, uint64_t offset, uint64_t bytes, uint32_t s
   uint32_t found;
   sp_status st = stk_read_crc(fd, offset, bytes, file, &found, err);
   if (st == SP_OK && found != stated) {
-    st = sp_fail(err, SP_ECORRUPT, "%.200s in %s: CRC32C is %08" PRIx32 ", the manifest says %08"
-                 PRIx32, what, file, found, stated);
+    st = sp_fail(err, SP_ECORRUPT,
+                 "%.200s in %s: CRC32C is %08" PRIx32 ", the manifest says %08" PRIx32, what, file,
+                 found, stated);
   }
   return st;
 }
@@ -219,8 +220,8 @@ static sp_status check_target(const struct stk_ckpt *ck, const struct stk_ckpt_t
 
 static sp_status check_targets(const struct stk_ckpt *ck, const struct stk_ckpt_target *targets,
                                size_t n, bool exact, struct sp_err *err) {
-  sp_status st = n ? stk_names_check(&targets[0].name, sizeof *targets, n, "target", SP_EINVAL, err)
-                   : SP_OK;
+  sp_status st =
+      n ? stk_names_check(&targets[0].name, sizeof *targets, n, "target", SP_EINVAL, err) : SP_OK;
   for (size_t i = 0; st == SP_OK && i < n; i++) {
     st = check_target(ck, &targets[i], err);
   }

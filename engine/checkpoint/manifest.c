@@ -18,11 +18,12 @@
 enum { TRAILER_BYTES = 16, MAX_PAIRS = 1 << 14 }; /* "crc32c " + 8 digits + '\n' */
 
 /* X(kind, field): the scalars in the order in which they are written. */
-#define FIELD_LIST(X)                                                                              \
-  X(STRING, job) X(INTEGER, step) X(INTEGER, epoch) X(INTEGER, generation) X(STRING, nonce)        \
-  X(INTEGER, numerics) X(STRING, precision) X(INTEGER, lanes) X(STRING, graph_hash)                \
-  X(STRING, module) X(STRING, module_sha256) X(INTEGER, state_version) X(STRING, state_hash)       \
-  X(INTEGER, control_version)
+#define FIELD_LIST(X)                                                                             \
+  X(STRING, job)                                                                                  \
+  X(INTEGER, step) X(INTEGER, epoch) X(INTEGER, generation) X(STRING, nonce) X(INTEGER, numerics) \
+      X(STRING, precision) X(INTEGER, lanes) X(STRING, graph_hash) X(STRING, module)              \
+          X(STRING, module_sha256) X(INTEGER, state_version) X(STRING, state_hash)                \
+              X(INTEGER, control_version)
 
 enum field_kind { STRING, INTEGER };
 
@@ -363,10 +364,10 @@ static sp_status check_trailer(const char *text, size_t n, struct sp_err *err) {
     return sp_fail(err, SP_ECORRUPT, "manifest: it does not end in its checksum; truncated");
   }
   uint32_t found = sp_crc32c(0, text, n - TRAILER_BYTES);
-  return found == stated ? SP_OK
-                         : sp_fail(err, SP_ECORRUPT,
-                                   "manifest: CRC32C is %08" PRIx32 ", it states %08" PRIx32, found,
-                                   stated);
+  return found == stated
+             ? SP_OK
+             : sp_fail(err, SP_ECORRUPT, "manifest: CRC32C is %08" PRIx32 ", it states %08" PRIx32,
+                       found, stated);
 }
 
 sp_status stk_manifest_parse(const char *text, size_t n_bytes, struct stk_manifest *out,

@@ -47,19 +47,19 @@ struct stk_manifest_pair {
 };
 
 struct stk_manifest {
-  char *job;               /* job id or run name; never empty */
-  int64_t step;            /* global step */
+  char *job;    /* job id or run name; never empty */
+  int64_t step; /* global step */
   int64_t epoch;
   int64_t generation;
-  char *nonce;             /* 16 hex digits */
-  int64_t numerics;        /* version of docs/numerics.md */
-  char *precision;         /* "32-true", "64-true" */
-  int64_t lanes;           /* V */
-  char *graph_hash;        /* hex, or "" */
-  char *module;            /* name of the module */
-  char *module_sha256;     /* recorded, never compared; "" for a built-in */
-  int64_t state_version;   /* of the module's state */
-  char *state_hash;        /* 64 hex digits, over tensors and control page: see save.h */
+  char *nonce;           /* 16 hex digits */
+  int64_t numerics;      /* version of docs/numerics.md */
+  char *precision;       /* "32-true", "64-true" */
+  int64_t lanes;         /* V */
+  char *graph_hash;      /* hex, or "" */
+  char *module;          /* name of the module */
+  char *module_sha256;   /* recorded, never compared; "" for a built-in */
+  int64_t state_version; /* of the module's state */
+  char *state_hash;      /* 64 hex digits, over tensors and control page: see save.h */
   struct stk_manifest_pair *hparams;
   size_t n_hparams;
   struct stk_manifest_pair *summary; /* the loop state for people: phase, epoch, monitor, ... */

@@ -194,9 +194,8 @@ static bool parse_metadata(struct parser *p) {
     return true;
   }
   do {
-    if (index->n_metadata == MAX_METADATA ||
-        !reserve((void **)&index->metadata, &p->metadata_room, index->n_metadata,
-                 sizeof *index->metadata)) {
+    if (index->n_metadata == MAX_METADATA || !reserve((void **)&index->metadata, &p->metadata_room,
+                                                      index->n_metadata, sizeof *index->metadata)) {
       return fail_parse(p, "__metadata__ has too many entries");
     }
     struct stk_st_pair *pair = &index->metadata[index->n_metadata];

@@ -28,15 +28,16 @@ enum {
 };
 
 /* X(name, bytes of an element): every element type of the format that is whole bytes. */
-#define STK_ST_DTYPE_LIST(X)                                                                       \
-  X(F64, 8) X(F32, 4) X(F16, 2) X(BF16, 2) X(F8_E5M2, 1) X(F8_E4M3, 1)                             \
-  X(I64, 8) X(I32, 4) X(I16, 2) X(I8, 1) X(U64, 8) X(U32, 4) X(U16, 2) X(U8, 1) X(BOOL, 1)
+#define STK_ST_DTYPE_LIST(X)                                                               \
+  X(F64, 8)                                                                                \
+  X(F32, 4) X(F16, 2) X(BF16, 2) X(F8_E5M2, 1) X(F8_E4M3, 1) X(I64, 8) X(I32, 4) X(I16, 2) \
+      X(I8, 1) X(U64, 8) X(U32, 4) X(U16, 2) X(U8, 1) X(BOOL, 1)
 
 typedef enum stk_st_dtype {
 #define STK_ST_DTYPE_X(name, bytes) STK_ST_##name,
   STK_ST_DTYPE_LIST(STK_ST_DTYPE_X)
 #undef STK_ST_DTYPE_X
-  STK_ST_N_DTYPES
+      STK_ST_N_DTYPES
 } stk_st_dtype;
 
 size_t stk_st_dtype_bytes(stk_st_dtype dtype);

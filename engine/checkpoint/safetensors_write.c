@@ -34,8 +34,7 @@ static int by_size_then_name(const void *a, const void *b) {
 static sp_status check_names(const struct stk_st_entry *entries, size_t n, struct sp_err *err) {
   for (size_t i = 0; i < n; i++) {
     if (!is_writable_name(entries[i].name)) {
-      return sp_fail(err, SP_EINVAL, "safetensors: '%.200s' cannot name a tensor",
-                     entries[i].name);
+      return sp_fail(err, SP_EINVAL, "safetensors: '%.200s' cannot name a tensor", entries[i].name);
     }
   }
   return n ? stk_names_check(&entries[0].name, sizeof *entries, n, "safetensors: tensor", SP_EINVAL,

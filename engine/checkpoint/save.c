@@ -29,8 +29,8 @@ enum { MAX_SHARDS = 99999, N_ROLES = 2, FILE_NAME_BYTES = 64 };
 static const uint64_t DEFAULT_SHARD_BYTES = (uint64_t)2 << 30;
 static const uint64_t DEFAULT_RESERVE_BYTES = 1 << 20;
 
-static const char *const families[N_ROLES] = {[STK_CKPT_MODEL] = "model",
-                                              [STK_CKPT_OPTIM] = "optim"};
+static const char *const families[N_ROLES] = {
+    [STK_CKPT_MODEL] = "model", [STK_CKPT_OPTIM] = "optim"};
 
 struct shard {
   char name[FILE_NAME_BYTES];

@@ -187,8 +187,8 @@ static sp_status make_offers(struct weights *w, const struct stk_ckpt_rename *ma
     for (size_t k = 0; k < w->files[i].index.n_entries; k++) {
       const struct stk_st_entry *e = &w->files[i].index.entries[k];
       struct offer *o = &w->offers[w->n_offers];
-      *o = (struct offer){.name = rename_tensor(e->name, map, n_map), .entry = e,
-                          .file = (uint32_t)i};
+      *o = (struct offer){
+          .name = rename_tensor(e->name, map, n_map), .entry = e, .file = (uint32_t)i};
       if (!o->name) {
         return sp_fail(err, SP_ENOMEM, "weights: out of memory");
       }

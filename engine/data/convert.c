@@ -12,18 +12,18 @@ size_t stk_target_bytes(enum stk_target t) {
   return t == STK_TARGET_F64 ? 8 : 4;
 }
 
-#define BLOCK_LOOP(name, from, to, value)                                                          \
-  static void name(const void *src, void *dst, int64_t n) {                                        \
-    from in[BLOCK] = {0};                                                                          \
-    to out[BLOCK];                                                                                 \
-    for (int64_t at = 0; at < n; at += BLOCK) {                                                    \
-      size_t m = n - at < BLOCK ? (size_t)(n - at) : BLOCK;                                        \
-      memcpy(in, (const uint8_t *)src + (size_t)at * sizeof(from), m * sizeof(from));              \
-      for (size_t i = 0; i < BLOCK; i++) {                                                         \
-        out[i] = value;                                                                            \
-      }                                                                                            \
-      memcpy((uint8_t *)dst + (size_t)at * sizeof(to), out, m * sizeof(to));                       \
-    }                                                                                              \
+#define BLOCK_LOOP(name, from, to, value)                                             \
+  static void name(const void *src, void *dst, int64_t n) {                           \
+    from in[BLOCK] = {0};                                                             \
+    to out[BLOCK];                                                                    \
+    for (int64_t at = 0; at < n; at += BLOCK) {                                       \
+      size_t m = n - at < BLOCK ? (size_t)(n - at) : BLOCK;                           \
+      memcpy(in, (const uint8_t *)src + (size_t)at * sizeof(from), m * sizeof(from)); \
+      for (size_t i = 0; i < BLOCK; i++) {                                            \
+        out[i] = value;                                                               \
+      }                                                                               \
+      memcpy((uint8_t *)dst + (size_t)at * sizeof(to), out, m * sizeof(to));          \
+    }                                                                                 \
   }
 
 BLOCK_LOOP(u8_to_f32, uint8_t, float, (float)in[i] / 255.0f)

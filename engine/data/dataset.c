@@ -102,7 +102,8 @@ static sp_status open_module_reader(const struct stk_data_spec *spec, struct stk
   stk_dataset_set_name(ds, name);
   if (ds->info.n_samples < 0) {
     return sp_fail(err, SP_EUNSUPPORTED,
-                   "data: %s: a stream (n_samples %" PRId64 ") cannot be read yet; give a number "
+                   "data: %s: a stream (n_samples %" PRId64
+                   ") cannot be read yet; give a number "
                    "of samples",
                    name, ds->info.n_samples);
   }
@@ -328,8 +329,7 @@ sp_status stk_dataset_read(struct stk_dataset *ds, const stk_reader_request *req
     }
   }
   uint32_t fp = stk_fp_enter();
-  sp_status st =
-      prepare_side(&sx, stk_dataset_x_type(ds) == STK_F32, real64, request->n, err);
+  sp_status st = prepare_side(&sx, stk_dataset_x_type(ds) == STK_F32, real64, request->n, err);
   if (st == SP_OK) {
     st = prepare_side(&sy, stk_dataset_y_type(ds) == STK_F32, real64, request->n, err);
   }

@@ -31,8 +31,7 @@ static sp_status detect_directory(const struct stk_data_spec *spec, sp_data_kind
              : sp_fail(err, st, "%s", why.text);
 }
 
-sp_status stk_data_detect(const struct stk_data_spec *spec, sp_data_kind *out,
-                          struct sp_err *err) {
+sp_status stk_data_detect(const struct stk_data_spec *spec, sp_data_kind *out, struct sp_err *err) {
   if (stk_data_is_directory(spec->path)) {
     return detect_directory(spec, out, err);
   }

@@ -79,7 +79,8 @@ static sp_status parse_header(struct idx_file *f, const char *path, struct sp_er
   uint64_t header_bytes = 4 + 4 * n_dims;
   if (n_dims < 1 || n_dims > IDX_MAX_DIMS || f->map.n_bytes < header_bytes) {
     return sp_fail(err, SP_ECORRUPT,
-                   "data: %s: the IDX header has %" PRIu64 " dimensions (1 to %d are read) and the "
+                   "data: %s: the IDX header has %" PRIu64
+                   " dimensions (1 to %d are read) and the "
                    "file %" PRIu64 " bytes",
                    path, n_dims, IDX_MAX_DIMS, f->map.n_bytes);
   }
@@ -260,8 +261,7 @@ static bool find_labels(const char *images, char out[STK_DATA_PATH_BYTES]) {
   char name[STK_DATA_PATH_BYTES];
   int n = snprintf(name, sizeof name, "%.*slabels%cidx1-ubyte", (int)(at - images), images,
                    at[strlen("images")]);
-  return n > 0 && n < STK_DATA_PATH_BYTES &&
-         stk_data_find(NULL, &(const char *){name}, 1, out);
+  return n > 0 && n < STK_DATA_PATH_BYTES && stk_data_find(NULL, &(const char *){name}, 1, out);
 }
 
 static sp_status open_labels(const struct stk_data_spec *spec, const char *images,
@@ -279,8 +279,9 @@ static sp_status open_labels(const struct stk_data_spec *spec, const char *image
     return st;
   }
   if (r->y.n != r->x.n) {
-    return sp_fail(err, SP_EMISMATCH, "data: %s has %" PRId64 " labels for the %" PRId64
-                   " images of %s", path, r->y.n, r->x.n, images);
+    return sp_fail(err, SP_EMISMATCH,
+                   "data: %s has %" PRId64 " labels for the %" PRId64 " images of %s", path, r->y.n,
+                   r->x.n, images);
   }
   return SP_OK;
 }

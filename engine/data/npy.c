@@ -137,8 +137,7 @@ static sp_status open_y(const struct stk_data_spec *spec, const char *x, struct 
   }
   sp_status st = open_file(spec, path, &r->y, err);
   if (st == SP_OK && r->y.header.dims[0] != r->x.header.dims[0]) {
-    return sp_fail(err, SP_EMISMATCH,
-                   "data: %s has %" PRId64 " samples, %s has %" PRId64, path,
+    return sp_fail(err, SP_EMISMATCH, "data: %s has %" PRId64 " samples, %s has %" PRId64, path,
                    r->y.header.dims[0], x, r->x.header.dims[0]);
   }
   return st;

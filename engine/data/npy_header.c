@@ -158,8 +158,9 @@ static sp_status parse_dictionary(struct cursor *c, struct stk_npy_header *h, st
   }
   skip_spaces(c);
   if (seen != SEEN_ALL || c->p != c->end) {
-    return sp_fail(err, SP_ECORRUPT, "npy: the header lacks descr, fortran_order or shape, or goes "
-                                     "on behind its dictionary");
+    return sp_fail(err, SP_ECORRUPT,
+                   "npy: the header lacks descr, fortran_order or shape, or goes "
+                   "on behind its dictionary");
   }
   return SP_OK;
 }

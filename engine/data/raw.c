@@ -92,8 +92,11 @@ static sp_status open_reader(const struct stk_data_spec *spec, const char *path,
     return st;
   }
   if (r->map.n_bytes % r->token_bytes != 0) {
-    return sp_fail(err, SP_ECORRUPT, "data: %s has %" PRIu64 " bytes, not a multiple of the %zu "
-                   "of a token", path, r->map.n_bytes, r->token_bytes);
+    return sp_fail(err, SP_ECORRUPT,
+                   "data: %s has %" PRIu64
+                   " bytes, not a multiple of the %zu "
+                   "of a token",
+                   path, r->map.n_bytes, r->token_bytes);
   }
   int64_t n_tokens = (int64_t)(r->map.n_bytes / r->token_bytes);
   if (n_tokens < r->block || n_tokens - r->block < 1) {
@@ -115,8 +118,10 @@ sp_status stk_raw_open(const struct stk_data_spec *spec, stk_dtype token, struct
                        struct sp_err *err) {
   int64_t stride = spec->stride ? spec->stride : spec->block;
   if (spec->block < 1 || stride < 1) {
-    return sp_fail(err, SP_EINVAL, "data: a text sample of %" PRId64 " tokens at stride %" PRId64
-                   " is impossible; see data.seq_len and data.stride", spec->block, stride);
+    return sp_fail(err, SP_EINVAL,
+                   "data: a text sample of %" PRId64 " tokens at stride %" PRId64
+                   " is impossible; see data.seq_len and data.stride",
+                   spec->block, stride);
   }
   char found[STK_DATA_PATH_BYTES];
   const char *path = spec->path;

@@ -17,13 +17,13 @@
 #include <stdint.h>
 
 struct stk_sampler {
-  int64_t first; /* id of the first sample (a split); the ids are first + [0, n) */
-  int64_t n;     /* samples, >= 0 */
+  int64_t first;      /* id of the first sample (a split); the ids are first + [0, n) */
+  int64_t n;          /* samples, >= 0 */
   int64_t n_lanes;    /* V >= 1 */
   int64_t batch_size; /* per lane, >= 1 */
   uint64_t seed;
-  bool shuffle;   /* false for validation, test, predict and overfit_batches */
-  bool pad;       /* true for training */
+  bool shuffle; /* false for validation, test, predict and overfit_batches */
+  bool pad;     /* true for training */
   bool drop_last;
 };
 

@@ -61,8 +61,7 @@ static void make_text(const struct synthetic_reader *r, uint64_t id, int32_t *x,
   uint64_t token = draw(r, STREAM_TOKEN, id, 0) % vocab;
   for (int64_t t = 0; t < r->block; t++) {
     uint64_t h = draw(r, STREAM_TOKEN, id, (uint64_t)t + 1);
-    uint64_t next =
-        h % 10 == 0 ? (h >> 32) % vocab : draw(r, STREAM_NEXT, token, 0) % vocab;
+    uint64_t next = h % 10 == 0 ? (h >> 32) % vocab : draw(r, STREAM_NEXT, token, 0) % vocab;
     x[t] = (int32_t)token;
     if (y) {
       y[t] = (int32_t)next;

@@ -64,8 +64,8 @@ void stk_cpu_detect(struct stk_cpu *out_cpu) {
     cpu.fma = avx && bit(c, 12);
     if (avx && __get_cpuid_count(7, 0, &a, &b, &c, &d)) {
       cpu.avx2 = bit(b, 5);
-      cpu.avx512 = (state & XCR0_AVX512) == XCR0_AVX512 && bit(b, 16) && bit(b, 17) &&
-                   bit(b, 30) && bit(b, 31);
+      cpu.avx512 = (state & XCR0_AVX512) == XCR0_AVX512 && bit(b, 16) && bit(b, 17) && bit(b, 30) &&
+                   bit(b, 31);
     }
   }
   if (cpu.avx2 && cpu.fma) {
@@ -76,12 +76,12 @@ void stk_cpu_detect(struct stk_cpu *out_cpu) {
 
 const char *stk_isa_name(stk_isa isa) {
   switch (isa) {
-  case STK_ISA_KIND_AVX2:
-    return "avx2";
-  case STK_ISA_KIND_AVX512:
-    return "avx512";
-  case STK_ISA_KIND_REF:
-    break;
+    case STK_ISA_KIND_AVX2:
+      return "avx2";
+    case STK_ISA_KIND_AVX512:
+      return "avx512";
+    case STK_ISA_KIND_REF:
+      break;
   }
   return "ref";
 }

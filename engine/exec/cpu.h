@@ -15,9 +15,9 @@
 enum { STK_CPU_NAME_BYTES = 64 };
 
 struct stk_cpu {
-  char name[STK_CPU_NAME_BYTES];   /* brand string, or the vendor's, trimmed */
+  char name[STK_CPU_NAME_BYTES]; /* brand string, or the vendor's, trimmed */
   int family, model, stepping;
-  bool fma, avx2, avx512;          /* usable: CPU and operating system; avx512 means F+VL+DQ+BW */
+  bool fma, avx2, avx512; /* usable: CPU and operating system; avx512 means F+VL+DQ+BW */
   stk_isa best;
 };
 

@@ -4,10 +4,10 @@
 #include <xmmintrin.h>
 
 enum {
-  STICKY = 0x003f,         /* exception flags: not part of the environment */
-  DENORMALS_ZERO = 0x0040, /* DAZ */
-  MASKS = 0x1f80,          /* all exceptions masked */
-  FLUSH = 0x8000,          /* FTZ */
+  STICKY = 0x003f,                        /* exception flags: not part of the environment */
+  DENORMALS_ZERO = 0x0040,                /* DAZ */
+  MASKS = 0x1f80,                         /* all exceptions masked */
+  FLUSH = 0x8000,                         /* FTZ */
   ENGINE = DENORMALS_ZERO | MASKS | FLUSH /* rounding bits 0: to nearest */
 };
 

@@ -23,12 +23,12 @@ const struct stk_kernels *stk_kernels_get(stk_isa isa, int real_bits, bool cpu_h
     return NULL;
   }
   switch (isa) {
-  case STK_ISA_KIND_REF:
-    return cpu_has_fma ? &stk_k_table_reffma_f32 : &stk_k_table_ref_f32;
-  case STK_ISA_KIND_AVX2:
-    return &stk_k_table_avx2_f32;
-  case STK_ISA_KIND_AVX512:
-    return &stk_k_table_avx512_f32;
+    case STK_ISA_KIND_REF:
+      return cpu_has_fma ? &stk_k_table_reffma_f32 : &stk_k_table_ref_f32;
+    case STK_ISA_KIND_AVX2:
+      return &stk_k_table_avx2_f32;
+    case STK_ISA_KIND_AVX512:
+      return &stk_k_table_avx512_f32;
   }
   return NULL;
 }

@@ -48,8 +48,8 @@ struct worker {
 
 struct stk_pool {
   _Alignas(LINE) atomic_uint ticket;
-  atomic_uint waiting;  /* 1 while the caller sleeps */
-  atomic_int sleepers;  /* workers asleep or about to be */
+  atomic_uint waiting; /* 1 while the caller sleeps */
+  atomic_int sleepers; /* workers asleep or about to be */
   atomic_bool stop;
   stk_pool_fn fn;
   void *ctx;
@@ -246,8 +246,10 @@ sp_status stk_pool_new(int n_threads, bool pin, stk_pool **out_pool, struct sp_e
   if (rc != 0) {
     const int started = pool->n_started;
     stk_pool_free(pool);
-    return sp_fail(err, SP_EIO, "thread pool: starting thread %d of %d: %s; lower the number of "
-                   "threads or raise the limit (ulimit -u)", started + 2, n_threads, strerror(rc));
+    return sp_fail(err, SP_EIO,
+                   "thread pool: starting thread %d of %d: %s; lower the number of "
+                   "threads or raise the limit (ulimit -u)",
+                   started + 2, n_threads, strerror(rc));
   }
   if (pin) {
     pool_pin(pool);

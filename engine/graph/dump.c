@@ -42,7 +42,8 @@ static void put_value(struct text *t, const struct stk_graph *g, int32_t id) {
   if (v->role == STK_ROLE_ACT) {
     snprintf(buf, sizeof buf, "%%%d %s%s", (int)id, dtype_text(v->dtype), shape);
   } else {
-    snprintf(buf, sizeof buf, "%%%d %s%s%s%d", (int)id, dtype_text(v->dtype), shape, roles[v->role], (int)v->index);
+    snprintf(buf, sizeof buf, "%%%d %s%s%s%d", (int)id, dtype_text(v->dtype), shape, roles[v->role],
+             (int)v->index);
   }
   put(t, buf);
 }
@@ -103,7 +104,8 @@ char *stk_graph_dump(const struct stk_graph *g) {
     }
   }
   for (int32_t i = 0; i < g->n_logs; i++) {
-    snprintf(buf, sizeof buf, "log %s = %%%d flags=%u\n", g->logs[i].name, (int)g->logs[i].value, g->logs[i].flags);
+    snprintf(buf, sizeof buf, "log %s = %%%d flags=%u\n", g->logs[i].name, (int)g->logs[i].value,
+             g->logs[i].flags);
     put(&t, buf);
   }
   if (g->loss >= 0) {

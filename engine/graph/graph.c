@@ -17,7 +17,8 @@ static int32_t *new_ids(int32_t n) {
   return ids;
 }
 
-sp_status stk_graph_new(const struct stk_graph_spec *spec, struct stk_graph **out_g, struct sp_err *err) {
+sp_status stk_graph_new(const struct stk_graph_spec *spec, struct stk_graph **out_g,
+                        struct sp_err *err) {
   struct stk_graph *g = sp_alloc(sizeof *g);
   if (!g) {
     return sp_fail(err, SP_ENOMEM, "no memory for a graph");
@@ -95,7 +96,8 @@ int32_t stk_graph_leaf(struct stk_graph *g, stk_role role, int32_t index, stk_dt
   if (g->failed) {
     return -1;
   }
-  struct stk_value v = {.shape = *shape, .dtype = dtype, .role = role, .index = index, .node = -1, .alias = -1};
+  struct stk_value v = {
+      .shape = *shape, .dtype = dtype, .role = role, .index = index, .node = -1, .alias = -1};
   v.requires_grad = role == STK_ROLE_PARAM && g->params[index].trainable;
   return value_add(g, &v, (stk_loc){"graph", 0});
 }
@@ -103,7 +105,8 @@ int32_t stk_graph_leaf(struct stk_graph *g, stk_role role, int32_t index, stk_dt
 int32_t stk_graph_param(struct stk_graph *g, int32_t index) {
   assert(index >= 0 && index < g->n_params);
   if (g->param_value[index] < 0) {
-    g->param_value[index] = stk_graph_leaf(g, STK_ROLE_PARAM, index, g->real, &g->params[index].shape);
+    g->param_value[index] =
+        stk_graph_leaf(g, STK_ROLE_PARAM, index, g->real, &g->params[index].shape);
   }
   return g->param_value[index];
 }
@@ -111,7 +114,8 @@ int32_t stk_graph_param(struct stk_graph *g, int32_t index) {
 int32_t stk_graph_running(struct stk_graph *g, int32_t index) {
   assert(index >= 0 && index < g->n_running);
   if (g->running_in[index] < 0) {
-    g->running_in[index] = stk_graph_leaf(g, STK_ROLE_RUNNING, index, g->real, &g->running[index].shape);
+    g->running_in[index] =
+        stk_graph_leaf(g, STK_ROLE_RUNNING, index, g->real, &g->running[index].shape);
   }
   return g->running_in[index];
 }
@@ -135,8 +139,8 @@ static bool node_room(struct stk_graph *g, stk_loc at) {
   return true;
 }
 
-int32_t stk_graph_add(struct stk_graph *g, const struct stk_node *node, const struct stk_shape *shapes,
-                      const stk_dtype *dtypes) {
+int32_t stk_graph_add(struct stk_graph *g, const struct stk_node *node,
+                      const struct stk_shape *shapes, const stk_dtype *dtypes) {
   if (g->failed || !node_room(g, node->at)) {
     sp_free(node->chain);
     return -1;
@@ -150,8 +154,14 @@ int32_t stk_graph_add(struct stk_graph *g, const struct stk_node *node, const st
   }
   n.backward = g->in_backward;
   for (int32_t k = 0; k < n.n_out; k++) {
-    struct stk_value v = {.shape = shapes[k], .dtype = dtypes[k], .role = STK_ROLE_ACT, .node = id, .out = k, .alias = -1};
-    v.requires_grad = grad && stk_ops[n.op]->grad != NULL && (dtypes[k] == STK_F32 || dtypes[k] == STK_F64);
+    struct stk_value v = {.shape = shapes[k],
+                          .dtype = dtypes[k],
+                          .role = STK_ROLE_ACT,
+                          .node = id,
+                          .out = k,
+                          .alias = -1};
+    v.requires_grad =
+        grad && stk_ops[n.op]->grad != NULL && (dtypes[k] == STK_F32 || dtypes[k] == STK_F64);
     if (stk_shape_numel(&v.shape) <= 0) {
       sp_free(node->chain);
       return stk_graph_fail(g, n.at, "%s would make an empty tensor", stk_op_text(n.op));
@@ -166,7 +176,8 @@ int32_t stk_graph_add(struct stk_graph *g, const struct stk_node *node, const st
   return id;
 }
 
-int32_t stk_graph_add1(struct stk_graph *g, const struct stk_node *node, struct stk_shape shape, stk_dtype dtype) {
+int32_t stk_graph_add1(struct stk_graph *g, const struct stk_node *node, struct stk_shape shape,
+                       stk_dtype dtype) {
   struct stk_node n = *node;
   n.n_out = 1;
   int32_t id = stk_graph_add(g, &n, &shape, &dtype);
@@ -213,16 +224,16 @@ struct stk_shape stk_shape_make(int32_t rank, const int64_t *dims) {
 
 size_t stk_dtype_bytes(stk_dtype t) {
   switch (t) {
-  case STK_F64:
-    return 8;
-  case STK_U8:
-    return 1;
-  case STK_U16:
-    return 2;
-  case STK_F32:
-  case STK_I32:
-  case STK_U32:
-    break;
+    case STK_F64:
+      return 8;
+    case STK_U8:
+      return 1;
+    case STK_U16:
+      return 2;
+    case STK_F32:
+    case STK_I32:
+    case STK_U32:
+      break;
   }
   return 4;
 }
@@ -260,7 +271,9 @@ bool stk_symbols_ok(stk_loc at, const char *what, int32_t n, const stk_t *xs) {
   }
   for (int32_t i = 0; i < n; i++) {
     if (xs[i].g != g || xs[i].id < 0 || xs[i].id >= g->n_values) {
-      stk_graph_fail(g, at, "%s: input %d is not a tensor of this step (a NULL layer, a missing y, or another graph's)",
+      stk_graph_fail(g, at,
+                     "%s: input %d is not a tensor of this step (a NULL layer, a missing y, or "
+                     "another graph's)",
                      what, (int)i);
       return false;
     }

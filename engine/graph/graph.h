@@ -1,8 +1,9 @@
 /* The graph: values and nodes in SSA form, in creation order, which is also a topological order.
  *
- * A value has a shape, an element type and a role that says where its bytes live; a node computes up to three values from
- * up to eight. Trace functions build the forward part through the public API (stoker/graph.h), autodiff appends the
- * backward part, passes rewrite it, the plan lowers it. Everything is owned by the graph and freed with it. One thread.
+ * A value has a shape, an element type and a role that says where its bytes live; a node computes
+ * up to three values from up to eight. Trace functions build the forward part through the public
+ * API (stoker/graph.h), autodiff appends the backward part, passes rewrite it, the plan lowers it.
+ * Everything is owned by the graph and freed with it. One thread.
  *
  * 1. Every node's inputs have smaller ids than its outputs.
  * 2. After the first error (graph.err) nothing is added; public calls return error symbols.
@@ -24,7 +25,8 @@ struct stk_shape {
   int64_t dim[STK_MAX_RANK];
 };
 
-/* Where a value's bytes live. The plan gives ACT values their place; the others are given at bind time. */
+/* Where a value's bytes live. The plan gives ACT values their place; the others are given at bind
+ * time. */
 typedef enum stk_role {
   STK_ROLE_ACT,     /* the activation arena */
   STK_ROLE_X,       /* the batch's x */
@@ -94,12 +96,12 @@ struct stk_graph {
   int32_t n_params;
   const struct stk_leaf *running; /* borrowed */
   int32_t n_running;
-  int32_t *param_value;   /* value id of each parameter, -1 while unused */
-  int32_t *running_in;    /* value id of each running statistic, -1 while unused */
-  int32_t *running_out;   /* node that updates it, -1: none */
-  int32_t *param_grad;    /* after autodiff: value id of each parameter's gradient, -1: none */
-  int32_t x, y;           /* batch leaves, -1: none */
-  int32_t loss;           /* training: scalar; predict: the result; -1: none */
+  int32_t *param_value; /* value id of each parameter, -1 while unused */
+  int32_t *running_in;  /* value id of each running statistic, -1 while unused */
+  int32_t *running_out; /* node that updates it, -1: none */
+  int32_t *param_grad;  /* after autodiff: value id of each parameter's gradient, -1: none */
+  int32_t x, y;         /* batch leaves, -1: none */
+  int32_t loss;         /* training: scalar; predict: the result; -1: none */
   stk_stage stage;
   stk_dtype real; /* STK_F32 or STK_F64 */
   int64_t batch;
@@ -118,22 +120,26 @@ struct stk_graph_spec {
   int32_t n_running;
 };
 
-SP_NODISCARD sp_status stk_graph_new(const struct stk_graph_spec *spec, struct stk_graph **out_g, struct sp_err *err);
+SP_NODISCARD sp_status stk_graph_new(const struct stk_graph_spec *spec, struct stk_graph **out_g,
+                                     struct sp_err *err);
 void stk_graph_free(struct stk_graph *g);
 
 /* ---- building, for ops, autodiff and passes. Ids are negative after an error. */
 
 /* A leaf of a role. */
-int32_t stk_graph_leaf(struct stk_graph *g, stk_role role, int32_t index, stk_dtype dtype, const struct stk_shape *shape);
+int32_t stk_graph_leaf(struct stk_graph *g, stk_role role, int32_t index, stk_dtype dtype,
+                       const struct stk_shape *shape);
 int32_t stk_graph_param(struct stk_graph *g, int32_t index);
 int32_t stk_graph_running(struct stk_graph *g, int32_t index);
 
-/* Appends a node: its inputs are checked to exist, `node->out` is filled with n_out new values of the given shapes and
- * types. requires_grad of the outputs: any input has it (and the op is differentiable). Returns the node id. */
-int32_t stk_graph_add(struct stk_graph *g, const struct stk_node *node, const struct stk_shape *shapes,
-                      const stk_dtype *dtypes);
+/* Appends a node: its inputs are checked to exist, `node->out` is filled with n_out new values of
+ * the given shapes and types. requires_grad of the outputs: any input has it (and the op is
+ * differentiable). Returns the node id. */
+int32_t stk_graph_add(struct stk_graph *g, const struct stk_node *node,
+                      const struct stk_shape *shapes, const stk_dtype *dtypes);
 /* One output; returns the value id. */
-int32_t stk_graph_add1(struct stk_graph *g, const struct stk_node *node, struct stk_shape shape, stk_dtype dtype);
+int32_t stk_graph_add1(struct stk_graph *g, const struct stk_node *node, struct stk_shape shape,
+                       stk_dtype dtype);
 /* A reshaped view of a value. */
 int32_t stk_graph_view(struct stk_graph *g, int32_t value, struct stk_shape shape, stk_loc at);
 
@@ -158,9 +164,11 @@ int32_t stk_axis(int32_t rank, int32_t axis);
 /* True when all symbols are good and of one graph; else the first error is recorded. */
 bool stk_symbols_ok(stk_loc at, const char *what, int32_t n, const stk_t *xs);
 
-/* The dump: one line per node, stable, golden-tested. Text is allocated with sp_alloc; NULL when out of memory. */
+/* The dump: one line per node, stable, golden-tested. Text is allocated with sp_alloc; NULL when
+ * out of memory. */
 char *stk_graph_dump(const struct stk_graph *g);
-/* FNV-1a of everything that decides results: ops, attributes, shapes, roles, names of logs; not file and line. */
+/* FNV-1a of everything that decides results: ops, attributes, shapes, roles, names of logs; not
+ * file and line. */
 uint64_t stk_graph_hash(const struct stk_graph *g);
 
 #endif

@@ -1,11 +1,12 @@
-/* stk_log and the metrics: a step function names scalars; the trainer accumulates them per lane in f64. */
+/* stk_log and the metrics: a step function names scalars; the trainer accumulates them per lane in
+ * f64. */
 #include <string.h>
 
 #include "engine/graph/graph.h"
 #include "engine/ops/ops.h"
 
-static void log_add(struct stk_graph *g, const char *name, int32_t value, int32_t weight, uint32_t flags, bool is_exp,
-                    stk_loc at) {
+static void log_add(struct stk_graph *g, const char *name, int32_t value, int32_t weight,
+                    uint32_t flags, bool is_exp, stk_loc at) {
   if (value < 0 || g->failed) {
     return;
   }
@@ -67,12 +68,15 @@ void stk_log_accuracy_at(const char *name, stk_t logits, stk_t target, uint32_t 
   if (g->values[target.id].dtype != STK_I32 ||
       !stk_shape_equal(&g->values[best.id].shape, &g->values[target.id].shape)) {
     char a[96], b[96];
-    stk_graph_fail(g, at, "stk_log_accuracy: logits of shape %s need i32 targets of the shape without its last dim, not %s",
+    stk_graph_fail(g, at,
+                   "stk_log_accuracy: logits of shape %s need i32 targets of the shape without its "
+                   "last dim, not %s",
                    stk_shape_text(&g->values[logits.id].shape, a, sizeof a),
                    stk_shape_text(&g->values[target.id].shape, b, sizeof b));
     return;
   }
-  struct stk_node n = {.op = STK_OP_MATCH, .n_in = 2, .in = {best.id, target.id}, .n_out = 2, .at = at};
+  struct stk_node n = {
+      .op = STK_OP_MATCH, .n_in = 2, .in = {best.id, target.id}, .n_out = 2, .at = at};
   struct stk_shape scalar[2] = {{0}, {0}};
   stk_dtype types[2] = {g->real, g->real};
   int32_t id = stk_graph_add(g, &n, scalar, types);

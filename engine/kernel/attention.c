@@ -13,9 +13,9 @@ struct forward {
   const struct stk_attention_args *a;
   int64_t b, h, n_packed, width;
   struct drop drop;
-  real *kt, *v;               /* per block: (dim, 64), (64, width) */
-  real *q, *s, *acc;          /* (64, width), (64, 64), (64, width) */
-  real *max, *sum, *rescale;  /* (64) */
+  real *kt, *v;              /* per block: (dim, 64), (64, width) */
+  real *q, *s, *acc;         /* (64, width), (64, 64), (64, width) */
+  real *max, *sum, *rescale; /* (64) */
 };
 
 static int64_t attention_units(const void *args, int n_threads) {
@@ -141,8 +141,7 @@ static void forward_block(struct forward *f, int64_t block) {
   const struct stk_attention_args *a = f->a;
   const int64_t n_queries = block_size(a->t, block), last = a->causal ? block + 1 : n_blocks(a->t);
   forward_pack(f, last);
-  pack_rows(head_of(&a->q, f->b, f->h) + block * BLOCK * a->q.st, a->q.st, n_queries, a->dim,
-            f->q);
+  pack_rows(head_of(&a->q, f->b, f->h) + block * BLOCK * a->q.st, a->q.st, n_queries, a->dim, f->q);
   for (int64_t i = 0; i < BLOCK; i++) {
     f->max[i] = -(real)__builtin_inf();
     f->rescale[i] = (real)1;

@@ -12,11 +12,11 @@ struct backward {
   const struct stk_attention_bwd_args *a;
   int64_t b, h, width;
   struct drop drop;
-  real *q, *k, *go, *dq;   /* (blocks * 64, width) */
-  real *kt, *vt;           /* per block: (dim, 64) */
-  real *lse, *delta;       /* (blocks * 64): delta = sum of o * go */
-  real *p, *ds;            /* (64, 64) */
-  real *dk, *dv;           /* (64, width) */
+  real *q, *k, *go, *dq; /* (blocks * 64, width) */
+  real *kt, *vt;         /* per block: (dim, 64) */
+  real *lse, *delta;     /* (blocks * 64): delta = sum of o * go */
+  real *p, *ds;          /* (64, 64) */
+  real *dk, *dv;         /* (64, width) */
 };
 
 static int64_t attention_bwd_units(const void *args, int n_threads) {

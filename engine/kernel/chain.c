@@ -39,22 +39,21 @@ V_INLINE vreal ew_powi(vreal a, real exponent) {
 typedef void ew_fn(real *y, const real *pa, const real *pb, const real *pd, real pc, int64_t n);
 
 /* One loop per operation: EXPR over vectors a, b, d and the constant c. y may be an operand. */
-#define EW_LOOP(NAME, LOAD, LOAD_N, EXPR)                                                          \
-  static void ew_##NAME(real *y, const real *pa, const real *pb, const real *pd, real pc,          \
-                        int64_t n) {                                                               \
-    const vreal c = v_set1(pc);                                                                    \
-    int64_t i = 0;                                                                                 \
-    (void)pb;                                                                                      \
-    (void)pd;                                                                                      \
-    (void)c;                                                                                       \
-    for (; i + V_LANES <= n; i += V_LANES) {                                                       \
-      LOAD                                                                                         \
-      v_store(y + i, EXPR);                                                                        \
-    }                                                                                              \
-    if (i < n) {                                                                                   \
-      LOAD_N                                                                                       \
-      v_store_n(y + i, EXPR, n - i);                                                               \
-    }                                                                                              \
+#define EW_LOOP(NAME, LOAD, LOAD_N, EXPR)                                                 \
+  static void ew_##NAME(real *y, const real *pa, const real *pb, const real *pd, real pc, \
+                        int64_t n) {                                                      \
+    const vreal c = v_set1(pc);                                                           \
+    int64_t i = 0;                                                                        \
+    (void)pb;                                                                             \
+    (void)pd;                                                                             \
+    (void)c;                                                                              \
+    for (; i + V_LANES <= n; i += V_LANES) {                                              \
+      LOAD v_store(y + i, EXPR);                                                          \
+    }                                                                                     \
+    if (i < n) {                                                                          \
+      LOAD_N                                                                              \
+      v_store_n(y + i, EXPR, n - i);                                                      \
+    }                                                                                     \
   }
 #define EW_LOAD1 const vreal a = v_load(pa + i);
 #define EW_LOAD2 EW_LOAD1 const vreal b = v_load(pb + i);
@@ -122,11 +121,11 @@ static const uint8_t ew_operands[STK_EW_COUNT] = {
 struct program {
   const struct stk_chain_args *a;
   int64_t dim[STK_CHAIN_RANK], stride[STK_CHAIN_IN][STK_CHAIN_RANK], n;
-  int rank;                       /* of the merged shape, at least 1 */
-  bool by_row;                    /* tiles end at rows of the innermost dimension */
-  bool flat[STK_CHAIN_IN];        /* element i lies at in + i */
-  int8_t slot[REGISTERS];         /* scratch slot, or -1 */
-  int8_t direct[REGISTERS];       /* output whose memory holds the register, or -1 */
+  int rank;                 /* of the merged shape, at least 1 */
+  bool by_row;              /* tiles end at rows of the innermost dimension */
+  bool flat[STK_CHAIN_IN];  /* element i lies at in + i */
+  int8_t slot[REGISTERS];   /* scratch slot, or -1 */
+  int8_t direct[REGISTERS]; /* output whose memory holds the register, or -1 */
   bool any_slot;
   const real *filled[STK_CHAIN_IN]; /* which scalar a slot holds in all of its elements */
 };

@@ -17,11 +17,11 @@
 
 enum {
   CHUNK = 256,
-  BLOCK_TILES = 8,            /* tiles whose chunk sums are kept while k advances */
-  BAND_REALS = 48 * 1024,     /* aim for the padded planes of a unit */
+  BLOCK_TILES = 8,        /* tiles whose chunk sums are kept while k advances */
+  BAND_REALS = 48 * 1024, /* aim for the padded planes of a unit */
   MIN_UNITS = 16,
   MIN_BAND = 4,
-  SCATTER = 0,                /* tile.n: the outputs are where the map says */
+  SCATTER = 0, /* tile.n: the outputs are where the map says */
 #if defined(STK_ISA_AVX512)
   ROWS = 8,
 #else
@@ -63,24 +63,24 @@ struct pass {
 
 /* STATEMENT for each constant I below COUNT, itself constant after inlining: a register tile is an
  * array, and stays in registers only if no loop indexes it. */
-#define EACH_CASE(INDEX, COUNT, ...)                                                               \
-  if ((INDEX) < (COUNT)) {                                                                         \
-    enum { I = (INDEX) };                                                                          \
-    __VA_ARGS__;                                                                                   \
+#define EACH_CASE(INDEX, COUNT, ...) \
+  if ((INDEX) < (COUNT)) {           \
+    enum { I = (INDEX) };            \
+    __VA_ARGS__;                     \
   }
-#define EACH_FOUR(FIRST, COUNT, ...)                                                               \
-  EACH_CASE((FIRST), COUNT, __VA_ARGS__)                                                           \
-  EACH_CASE((FIRST) + 1, COUNT, __VA_ARGS__)                                                       \
-  EACH_CASE((FIRST) + 2, COUNT, __VA_ARGS__)                                                       \
+#define EACH_FOUR(FIRST, COUNT, ...)         \
+  EACH_CASE((FIRST), COUNT, __VA_ARGS__)     \
+  EACH_CASE((FIRST) + 1, COUNT, __VA_ARGS__) \
+  EACH_CASE((FIRST) + 2, COUNT, __VA_ARGS__) \
   EACH_CASE((FIRST) + 3, COUNT, __VA_ARGS__)
-#define EACH_EIGHT(COUNT, ...)                                                                     \
-  EACH_FOUR(0, COUNT, __VA_ARGS__)                                                                 \
+#define EACH_EIGHT(COUNT, ...)     \
+  EACH_FOUR(0, COUNT, __VA_ARGS__) \
   EACH_FOUR(4, COUNT, __VA_ARGS__)
-#define EACH(COUNT, ...)                                                                           \
-  EACH_EIGHT(COUNT, __VA_ARGS__)                                                                   \
-  EACH_FOUR(8, COUNT, __VA_ARGS__)                                                                 \
-  EACH_FOUR(12, COUNT, __VA_ARGS__)                                                                \
-  EACH_FOUR(16, COUNT, __VA_ARGS__)                                                                \
+#define EACH(COUNT, ...)            \
+  EACH_EIGHT(COUNT, __VA_ARGS__)    \
+  EACH_FOUR(8, COUNT, __VA_ARGS__)  \
+  EACH_FOUR(12, COUNT, __VA_ARGS__) \
+  EACH_FOUR(16, COUNT, __VA_ARGS__) \
   EACH_FOUR(20, COUNT, __VA_ARGS__)
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -102,9 +102,8 @@ static int64_t count_by_rows(const struct grid *g) {
 }
 
 static int64_t count_flat(const struct grid *g) {
-  return g->rows > 0 && g->cols > 0
-             ? plane_ceil_div((g->rows - 1) * g->pitch + g->cols, V_LANES)
-             : 0;
+  return g->rows > 0 && g->cols > 0 ? plane_ceil_div((g->rows - 1) * g->pitch + g->cols, V_LANES)
+                                    : 0;
 }
 
 /* Flat tiles waste less on short rows, and pay for it when they are stored. */
@@ -269,34 +268,34 @@ enum { VECS1 = 4, VECS2 = 2, VECS3 = 2, VECS4 = 1, VECS_MORE = 1 };
 static void rows_chunk(const struct pass *p, int64_t rows, int64_t row, int64_t t0, int64_t t1,
                        int64_t k0, int64_t k1) {
   switch (rows) {
-  case 1:
-    block_chunk(p, 1, VECS1, row, t0, t1, k0, k1);
-    break;
-  case 2:
-    block_chunk(p, 2, VECS2, row, t0, t1, k0, k1);
-    break;
-  case 3:
-    block_chunk(p, 3, VECS3, row, t0, t1, k0, k1);
-    break;
-  case 4:
-    block_chunk(p, 4, VECS4, row, t0, t1, k0, k1);
-    break;
-  case 5:
-    block_chunk(p, 5, VECS_MORE, row, t0, t1, k0, k1);
-    break;
-  case 6:
-    block_chunk(p, 6, VECS_MORE, row, t0, t1, k0, k1);
-    break;
+    case 1:
+      block_chunk(p, 1, VECS1, row, t0, t1, k0, k1);
+      break;
+    case 2:
+      block_chunk(p, 2, VECS2, row, t0, t1, k0, k1);
+      break;
+    case 3:
+      block_chunk(p, 3, VECS3, row, t0, t1, k0, k1);
+      break;
+    case 4:
+      block_chunk(p, 4, VECS4, row, t0, t1, k0, k1);
+      break;
+    case 5:
+      block_chunk(p, 5, VECS_MORE, row, t0, t1, k0, k1);
+      break;
+    case 6:
+      block_chunk(p, 6, VECS_MORE, row, t0, t1, k0, k1);
+      break;
 #if defined(STK_ISA_AVX512)
-  case 7:
-    block_chunk(p, 7, VECS_MORE, row, t0, t1, k0, k1);
-    break;
-  case 8:
-    block_chunk(p, 8, VECS_MORE, row, t0, t1, k0, k1);
-    break;
+    case 7:
+      block_chunk(p, 7, VECS_MORE, row, t0, t1, k0, k1);
+      break;
+    case 8:
+      block_chunk(p, 8, VECS_MORE, row, t0, t1, k0, k1);
+      break;
 #endif
-  default:
-    break;
+    default:
+      break;
   }
 }
 
@@ -484,8 +483,8 @@ static int64_t dx_extra(int64_t pad, int64_t k, int64_t dil, int64_t stride) {
 
 static struct bands dx_bands(const struct stk_conv_shape *s, struct plane *pl) {
   const int64_t extra = dx_extra(s->pad_h, s->kh, s->dil_h, s->stride_h);
-  const int64_t pitch = plane_ceil_div(s->w, s->stride_w) +
-                        dx_extra(s->pad_w, s->kw, s->dil_w, s->stride_w);
+  const int64_t pitch =
+      plane_ceil_div(s->w, s->stride_w) + dx_extra(s->pad_w, s->kw, s->dil_w, s->stride_w);
   const int64_t channels = s->co / s->groups;
   const struct bands b = bands_of(s->h, s->stride_h, channels * pitch, extra, s->n);
   plane_set(pl, 1, 1, plane_ceil_div(b.rows, s->stride_h) + extra, pitch);

@@ -20,8 +20,8 @@
 enum {
   CHUNK = 256,
   UNIT_TAPS = 12,
-  MOST_TAPS = 96,            /* done together */
-  BAND_REALS = 16 * 1024,    /* aim for the padded planes */
+  MOST_TAPS = 96,         /* done together */
+  BAND_REALS = 16 * 1024, /* aim for the padded planes */
 #if defined(STK_ISA_AVX512)
   ROWS = 12,
 #else
@@ -154,9 +154,9 @@ V_INLINE void tile(real *chains, int rows, const real *const *x, const int32_t *
   }
 }
 
-#define TILE_CASE(ROWS_HERE)                                                                       \
-  case ROWS_HERE:                                                                                  \
-    tile(chains, ROWS_HERE, x, q, g, n);                                                           \
+#define TILE_CASE(ROWS_HERE)             \
+  case ROWS_HERE:                        \
+    tile(chains, ROWS_HERE, x, q, g, n); \
     break;
 
 static void tile_rows(real *chains, int64_t rows, const real *const *x, const int32_t *q,
@@ -176,8 +176,8 @@ static void tile_rows(real *chains, int64_t rows, const real *const *x, const in
     TILE_CASE(11)
     TILE_CASE(12)
 #endif
-  default:
-    break;
+    default:
+      break;
   }
 }
 
@@ -294,9 +294,8 @@ static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
     const int64_t block = u / p.unit_taps, first = u % p.unit_taps;
     const int64_t together =
         min64(min64(hi - u, p.unit_taps - first), (int64_t)MOST_TAPS / UNIT_TAPS);
-    struct job j = {.group = block / p.blocks,
-                    .co = block % p.blocks * V_LANES,
-                    .from = first * UNIT_TAPS};
+    struct job j = {
+        .group = block / p.blocks, .co = block % p.blocks * V_LANES, .from = first * UNIT_TAPS};
     j.n_co = min64(V_LANES, p.outputs - j.co);
     j.n = min64(together * UNIT_TAPS, p.taps - j.from);
     job_run(a, &p, &j, &room);

@@ -22,8 +22,8 @@ enum { PLANE_SLACK = 64 };
 struct plane {
   int64_t row0, col0;
   int64_t stride_h, stride_w;
-  int64_t rows, pitch;      /* of one phase */
-  int64_t phase, channel;   /* elements of one phase, of one channel (all phases) */
+  int64_t rows, pitch;    /* of one phase */
+  int64_t phase, channel; /* elements of one phase, of one channel (all phases) */
 };
 
 struct image {
@@ -38,8 +38,7 @@ V_INLINE int64_t plane_ceil_div(int64_t a, int64_t b) {
 V_INLINE void plane_set(struct plane *pl, int64_t stride_h, int64_t stride_w, int64_t rows,
                         int64_t pitch) {
   const int64_t phase = rows * pitch + (stride_w > 1 ? V_LANES : 0); /* phases fill side by side */
-  *pl = (struct plane){0,    0,     stride_h, stride_w,
-                       rows, pitch, phase,    stride_h * stride_w * phase};
+  *pl = (struct plane){0, 0, stride_h, stride_w, rows, pitch, phase, stride_h * stride_w * phase};
 }
 
 /* The distance of the element displaced by (dh, dw) >= 0 from the window's first. */

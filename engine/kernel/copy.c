@@ -2,8 +2,8 @@
  *
  * The bits move as they are, so nothing here is arithmetic. Dimensions that are contiguous in both
  * operands are merged first; then one of three loops runs over the rows of the innermost dimension:
- * contiguous to contiguous, a transpose in square blocks, or element by element. Units are ranges of
- * the flat element index (of block rows, in a transpose).
+ * contiguous to contiguous, a transpose in square blocks, or element by element. Units are ranges
+ * of the flat element index (of block rows, in a transpose).
  */
 #include "engine/kernel/kernel.h"
 #include "engine/kernel/vec.h"
@@ -115,18 +115,18 @@ static void copy_rows(const struct stk_copy_args *a, const struct shape *s, int6
 
 /* to[c * y_row + r] = from[r * x_row + c] for 16 x 16 elements at most, through a block in the
  * cache, so that every line of either side is touched once whatever the strides. */
-#define DEFINE_TRANSPOSE(NAME, TYPE)                                                               \
-  static void NAME(const TYPE *from, int64_t x_row, TYPE *to, int64_t y_row, int64_t rows,         \
-                   int64_t columns) {                                                              \
-    TYPE block[BLOCK][BLOCK];                                                                      \
-    for (int64_t r = 0; r < rows; r++) {                                                           \
-      memcpy(block[r], from + r * x_row, (size_t)columns * sizeof(TYPE));                          \
-    }                                                                                              \
-    for (int64_t c = 0; c < columns; c++) {                                                        \
-      for (int64_t r = 0; r < rows; r++) {                                                         \
-        to[c * y_row + r] = block[r][c];                                                           \
-      }                                                                                            \
-    }                                                                                              \
+#define DEFINE_TRANSPOSE(NAME, TYPE)                                                       \
+  static void NAME(const TYPE *from, int64_t x_row, TYPE *to, int64_t y_row, int64_t rows, \
+                   int64_t columns) {                                                      \
+    TYPE block[BLOCK][BLOCK];                                                              \
+    for (int64_t r = 0; r < rows; r++) {                                                   \
+      memcpy(block[r], from + r * x_row, (size_t)columns * sizeof(TYPE));                  \
+    }                                                                                      \
+    for (int64_t c = 0; c < columns; c++) {                                                \
+      for (int64_t r = 0; r < rows; r++) {                                                 \
+        to[c * y_row + r] = block[r][c];                                                   \
+      }                                                                                    \
+    }                                                                                      \
   }
 DEFINE_TRANSPOSE(transpose4, uint32_t)
 DEFINE_TRANSPOSE(transpose8, uint64_t)

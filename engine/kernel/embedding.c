@@ -73,8 +73,7 @@ static void embedding_bwd_block(const struct stk_embedding_bwd_args *a, int64_t 
   real *dw = (real *)a->dw + first;
   for (int64_t r = first_row; r < first_row + rows && a->from != a->dw; r++) {
     if (a->from) {
-      memcpy(dw + r * a->dim, (const real *)a->from + r * a->dim + first,
-             (size_t)n * sizeof(real));
+      memcpy(dw + r * a->dim, (const real *)a->from + r * a->dim + first, (size_t)n * sizeof(real));
     } else {
       memset(dw + r * a->dim, 0, (size_t)n * sizeof(real));
     }

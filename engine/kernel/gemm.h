@@ -32,20 +32,20 @@ enum stk_gemm_bias { STK_GEMM_BIAS_NONE, STK_GEMM_BIAS_COLUMN, STK_GEMM_BIAS_ROW
 enum stk_gemm_act { STK_GEMM_ACT_NONE, STK_GEMM_ACT_RELU };
 
 struct stk_gemm_args {
-  const void *a, *b;                  /* elements of the variant's type */
+  const void *a, *b; /* elements of the variant's type */
   void *c;
-  const void *bias;                   /* n (column) or m (row) elements, unless BIAS_NONE */
+  const void *bias; /* n (column) or m (row) elements, unless BIAS_NONE */
   int64_t m, n, k;
   int64_t lda, ldb, ldc;
   int64_t batch_outer, batch_inner;
-  int64_t a_outer, a_inner;           /* element strides between the batch's products */
+  int64_t a_outer, a_inner; /* element strides between the batch's products */
   int64_t b_outer, b_inner;
   int64_t c_outer, c_inner;
   int64_t bias_outer, bias_inner;
   bool ta, tb, accumulate;
   enum stk_gemm_bias bias_kind;
   enum stk_gemm_act act;
-  int32_t split_m, split_n;           /* units of one product; 0 means 1 */
+  int32_t split_m, split_n; /* units of one product; 0 means 1 */
 };
 
 /* Chooses split_m and split_n for a number of threads: few units, so that little is packed twice.

@@ -1,13 +1,15 @@
 /* Kernels: what the plan lowers to.
  *
- * A kernel is one parallel phase over plain memory: `units(args)` says into how many independent pieces the work is cut,
- * `run(args, lo, hi, scratch)` does pieces lo..hi-1. A kernel never waits, allocates, logs or starts threads. Results
- * depend on the arguments alone: not on how units are grouped, which thread runs them, or which variant (ref, avx2,
- * avx512) is used. docs/numerics.md states the arithmetic of each.
+ * A kernel is one parallel phase over plain memory: `units(args)` says into how many independent
+ * pieces the work is cut, `run(args, lo, hi, scratch)` does pieces lo..hi-1. A kernel never waits,
+ * allocates, logs or starts threads. Results depend on the arguments alone: not on how units are
+ * grouped, which thread runs them, or which variant (ref, avx2, avx512) is used. docs/numerics.md
+ * states the arithmetic of each.
  *
- * One source per family (engine/kernel/<family>.c) is compiled once per variant; KFN(name) gives the suffixed symbol.
- * `real` below is float in f32 variants and double in f64 ones: pointers to reals are `void *` here, so that one args
- * struct serves all. Row-major, contiguous unless strides are given; sizes and strides are in elements.
+ * One source per family (engine/kernel/<family>.c) is compiled once per variant; KFN(name) gives
+ * the suffixed symbol. `real` below is float in f32 variants and double in f64 ones: pointers to
+ * reals are `void *` here, so that one args struct serves all. Row-major, contiguous unless strides
+ * are given; sizes and strides are in elements.
  */
 #ifndef STK_KERNEL_KERNEL_H
 #define STK_KERNEL_KERNEL_H
@@ -18,12 +20,14 @@
 
 struct stk_kernel {
   const char *name;
-  int64_t (*units)(const void *args, int n_threads); /* n_threads may steer the cut, never the bits */
-  size_t (*scratch)(const void *args);               /* bytes per thread, 64-byte aligned; NULL: none */
+  int64_t (*units)(const void *args,
+                   int n_threads);     /* n_threads may steer the cut, never the bits */
+  size_t (*scratch)(const void *args); /* bytes per thread, 64-byte aligned; NULL: none */
   void (*run)(const void *args, int64_t lo, int64_t hi, void *scratch);
 };
 
-/* Who a random number is for: Philox key and counter parts (docs/numerics.md). Lives in host memory, read per step. */
+/* Who a random number is for: Philox key and counter parts (docs/numerics.md). Lives in host
+ * memory, read per step. */
 struct stk_rng_ctx {
   uint64_t seed;
   uint64_t batch; /* batch index of the lane within the run: epoch * n_batches + batch */
@@ -36,52 +40,52 @@ struct stk_rng_ctx {
 enum { STK_CHAIN_RANK = 4, STK_CHAIN_IN = 8, STK_CHAIN_OUT = 4, STK_CHAIN_OPS = 24 };
 
 /* X(name, n operands). Registers hold one value per element. c is the instruction's constant. */
-#define STK_EW_LIST(X)                                                                              \
-  X(NEG, 1)           /* -a */                                                                      \
-  X(ABS, 1)           /* |a| */                                                                     \
-  X(SIGN, 1)          /* a > 0 ? 1 : a < 0 ? -1 : 0 (NaN gives 0) */                                \
-  X(SQRT, 1)          /* IEEE */                                                                    \
-  X(RSQRT, 1)         /* 1 / sqrt(a), two IEEE operations */                                        \
-  X(SQUARE, 1)        /* a * a */                                                                   \
-  X(RECIP, 1)         /* 1 / a */                                                                   \
-  X(EXP, 1)                                                                                         \
-  X(LOG, 1)                                                                                         \
-  X(TANH, 1)                                                                                        \
-  X(ERF, 1)                                                                                         \
-  X(SIGMOID, 1)                                                                                     \
-  X(SOFTPLUS, 1)      /* log(1 + exp(a)) */                                                         \
-  X(RELU, 1)          /* a < 0 ? 0 : a (NaN stays) */                                               \
-  X(GELU_TANH, 1)                                                                                   \
-  X(GELU_ERF, 1)                                                                                    \
-  X(SILU, 1)          /* a * sigmoid(a) */                                                          \
-  X(MULC, 1)          /* a * c */                                                                   \
-  X(ADDC, 1)          /* a + c */                                                                   \
-  X(MAXC, 1)          /* a > c ? a : c */                                                           \
-  X(MINC, 1)          /* a < c ? a : c */                                                           \
-  X(POWI, 1)          /* a^n, n = (int)c in 0..64, binary method from the low bit (numerics.md) */  \
-  X(ADD, 2)                                                                                         \
-  X(SUB, 2)                                                                                         \
-  X(MUL, 2)                                                                                         \
-  X(DIV, 2)                                                                                         \
-  X(MAX, 2)           /* a > b ? a : b */                                                           \
-  X(MIN, 2)           /* a < b ? a : b */                                                           \
-  X(GT, 2)            /* a > b ? 1 : 0 */                                                           \
-  X(RELU_BWD, 2)      /* a = x, b = g: x <= 0 ? 0 : g */                                            \
-  X(ABS_BWD, 2)       /* a = x, b = g: sign(x) * g */                                               \
-  X(TANH_BWD, 2)      /* a = y, b = g: (1 - y * y) * g, 1 - y*y by one fma */                       \
-  X(SIGMOID_BWD, 2)   /* a = y, b = g: (y * (1 - y)) * g */                                         \
-  X(SOFTPLUS_BWD, 2)  /* a = x, b = g: sigmoid(x) * g */                                            \
-  X(GELU_TANH_BWD, 2) /* a = x, b = g */                                                            \
-  X(GELU_ERF_BWD, 2)  /* a = x, b = g */                                                            \
-  X(SILU_BWD, 2)      /* a = x, b = g */                                                            \
-  X(FMA, 3)           /* fma(a, b, d) */                                                            \
+#define STK_EW_LIST(X)                                                                    \
+  X(NEG, 1)    /* -a */                                                                   \
+  X(ABS, 1)    /* |a| */                                                                  \
+  X(SIGN, 1)   /* a > 0 ? 1 : a < 0 ? -1 : 0 (NaN gives 0) */                             \
+  X(SQRT, 1)   /* IEEE */                                                                 \
+  X(RSQRT, 1)  /* 1 / sqrt(a), two IEEE operations */                                     \
+  X(SQUARE, 1) /* a * a */                                                                \
+  X(RECIP, 1)  /* 1 / a */                                                                \
+  X(EXP, 1)                                                                               \
+  X(LOG, 1)                                                                               \
+  X(TANH, 1)                                                                              \
+  X(ERF, 1)                                                                               \
+  X(SIGMOID, 1)                                                                           \
+  X(SOFTPLUS, 1) /* log(1 + exp(a)) */                                                    \
+  X(RELU, 1)     /* a < 0 ? 0 : a (NaN stays) */                                          \
+  X(GELU_TANH, 1)                                                                         \
+  X(GELU_ERF, 1)                                                                          \
+  X(SILU, 1) /* a * sigmoid(a) */                                                         \
+  X(MULC, 1) /* a * c */                                                                  \
+  X(ADDC, 1) /* a + c */                                                                  \
+  X(MAXC, 1) /* a > c ? a : c */                                                          \
+  X(MINC, 1) /* a < c ? a : c */                                                          \
+  X(POWI, 1) /* a^n, n = (int)c in 0..64, binary method from the low bit (numerics.md) */ \
+  X(ADD, 2)                                                                               \
+  X(SUB, 2)                                                                               \
+  X(MUL, 2)                                                                               \
+  X(DIV, 2)                                                                               \
+  X(MAX, 2)           /* a > b ? a : b */                                                 \
+  X(MIN, 2)           /* a < b ? a : b */                                                 \
+  X(GT, 2)            /* a > b ? 1 : 0 */                                                 \
+  X(RELU_BWD, 2)      /* a = x, b = g: x <= 0 ? 0 : g */                                  \
+  X(ABS_BWD, 2)       /* a = x, b = g: sign(x) * g */                                     \
+  X(TANH_BWD, 2)      /* a = y, b = g: (1 - y * y) * g, 1 - y*y by one fma */             \
+  X(SIGMOID_BWD, 2)   /* a = y, b = g: (y * (1 - y)) * g */                               \
+  X(SOFTPLUS_BWD, 2)  /* a = x, b = g: sigmoid(x) * g */                                  \
+  X(GELU_TANH_BWD, 2) /* a = x, b = g */                                                  \
+  X(GELU_ERF_BWD, 2)  /* a = x, b = g */                                                  \
+  X(SILU_BWD, 2)      /* a = x, b = g */                                                  \
+  X(FMA, 3)           /* fma(a, b, d) */                                                  \
   X(SELECT, 3)        /* a > 0 ? b : d */
 
 typedef enum stk_ew {
 #define STK_EW_X(name, n) STK_EW_##name,
   STK_EW_LIST(STK_EW_X)
 #undef STK_EW_X
-  STK_EW_COUNT
+      STK_EW_COUNT
 } stk_ew;
 
 struct stk_chain_op {
@@ -90,9 +94,10 @@ struct stk_chain_op {
   double c;        /* constant, converted to real */
 };
 
-/* out[o][i] = value of register out_reg[o] at element i, over a shape of up to four dims (outer first; leading dims 1).
- * in_stride[k][STK_CHAIN_RANK-1] is 0 or 1: broadcast or contiguous along the innermost dim. Outputs are contiguous. An
- * output may be the same memory as an input of the same, unbroadcast, shape. */
+/* out[o][i] = value of register out_reg[o] at element i, over a shape of up to four dims (outer
+ * first; leading dims 1). in_stride[k][STK_CHAIN_RANK-1] is 0 or 1: broadcast or contiguous along
+ * the innermost dim. Outputs are contiguous. An output may be the same memory as an input of the
+ * same, unbroadcast, shape. */
 struct stk_chain_args {
   void *in[STK_CHAIN_IN];
   void *out[STK_CHAIN_OUT];
@@ -105,8 +110,9 @@ struct stk_chain_args {
 
 /* ---- reductions and copies (reduce.c, copy.c) */
 
-/* y[o][i] = scale * sum over a of x[o][a][i]. inner == 1: the specified sum (16 lanes, chunks of 1,024); inner > 1:
- * column sums, i.e. the matrix product with ones (chunks of 256). scale 1 is not multiplied. */
+/* y[o][i] = scale * sum over a of x[o][a][i]. inner == 1: the specified sum (16 lanes, chunks of
+ * 1,024); inner > 1: column sums, i.e. the matrix product with ones (chunks of 256). scale 1 is not
+ * multiplied. */
 struct stk_reduce_args {
   const void *x; /* (outer, axis, inner) */
   void *y;       /* (outer, inner) */
@@ -142,8 +148,8 @@ struct stk_embedding_args {
   int64_t n, dim, vocab;
 };
 
-/* dw[ids[i]] += g[i], one by one in ascending i. With `from` NULL dw starts at +0, else as a copy of `from` (which may
- * be dw itself: then nothing is copied). */
+/* dw[ids[i]] += g[i], one by one in ascending i. With `from` NULL dw starts at +0, else as a copy
+ * of `from` (which may be dw itself: then nothing is copied). */
 struct stk_embedding_bwd_args {
   const int32_t *ids;
   const void *g;    /* (n, dim) */
@@ -185,8 +191,8 @@ struct stk_softmax_bwd_args { /* from y and g; log: of log_softmax */
   bool log;
 };
 
-/* loss[r] = lse(x[r]) - x[r][target], 0 where target == ignore; lse saved for backward. smoothing: label smoothing as
- * PyTorch's. */
+/* loss[r] = lse(x[r]) - x[r][target], 0 where target == ignore; lse saved for backward. smoothing:
+ * label smoothing as PyTorch's. */
 struct stk_xent_args {
   const void *x;         /* (rows, n) */
   const int32_t *target; /* (rows) */
@@ -196,7 +202,8 @@ struct stk_xent_args {
   double smoothing;
 };
 
-/* The mean over rows that are not ignored: out[0] = sum(loss) / count, out[1] = count (0 rows: 0 and 0). */
+/* The mean over rows that are not ignored: out[0] = sum(loss) / count, out[1] = count (0 rows: 0
+ * and 0). */
 struct stk_xent_mean_args {
   const void *loss;
   const int32_t *target;
@@ -221,7 +228,8 @@ struct stk_argmax_args { /* first maximum of each row */
   int64_t rows, n;
 };
 
-/* The share of a[i] == b[i] among those with b[i] >= 0, and their number (0: share 0); both exact counts. */
+/* The share of a[i] == b[i] among those with b[i] >= 0, and their number (0: share 0); both exact
+ * counts. */
 struct stk_match_args {
   const int32_t *a, *b;
   void *share, *count; /* (1) each */
@@ -236,8 +244,9 @@ struct stk_heads {
   int64_t sb, st, sh;
 };
 
-/* o = softmax(scale * q k' [+ causal mask]) v per (batch, head), online softmax; lse (B, H, T) saved for backward.
- * Dropout on the probabilities when p > 0: element index ((b * H + h) * T + i) * T + j, ordinal. */
+/* o = softmax(scale * q k' [+ causal mask]) v per (batch, head), online softmax; lse (B, H, T)
+ * saved for backward. Dropout on the probabilities when p > 0: element index ((b * H + h) * T + i)
+ * * T + j, ordinal. */
 struct stk_attention_args {
   struct stk_heads q, k, v, o;
   void *lse;
@@ -302,8 +311,9 @@ struct stk_pool_bwd_args { /* overlaps add in ascending output index */
   bool max;
 };
 
-/* Training forward: batch statistics per channel over (n, inner); x (n, c, inner). running' = (1-m) running + m stat,
- * variance unbiased there (PyTorch); written only when run_mean_out is not NULL. */
+/* Training forward: batch statistics per channel over (n, inner); x (n, c, inner). running' = (1-m)
+ * running + m stat, variance unbiased there (PyTorch); written only when run_mean_out is not NULL.
+ */
 struct stk_batchnorm_stats_args {
   const void *x;
   void *mean, *rstd; /* (c) */
@@ -313,7 +323,8 @@ struct stk_batchnorm_stats_args {
   double eps, momentum;
 };
 
-struct stk_batchnorm_apply_args { /* y = (x - mean) * rstd * gamma + beta; from_var: rstd holds a variance (eval) */
+struct stk_batchnorm_apply_args { /* y = (x - mean) * rstd * gamma + beta; from_var: rstd holds a
+                                     variance (eval) */
   const void *x, *mean, *rstd, *gamma, *beta;
   void *y;
   int64_t n, c, inner;
@@ -347,19 +358,21 @@ struct stk_dropout_args {
 
 typedef enum stk_optim_kind { STK_OPTIM_SGD, STK_OPTIM_ADAM, STK_OPTIM_ADAMW } stk_optim_kind;
 
-/* What changes per step, one per parameter group, in host memory. Doubles are rounded to real by the kernel once. */
+/* What changes per step, one per parameter group, in host memory. Doubles are rounded to real by
+ * the kernel once. */
 struct stk_optim_scalars {
   double lr, weight_decay;
   double momentum, dampening; /* SGD */
   double beta1, beta2, eps;   /* Adam, AdamW */
   double bias1, bias2;        /* 1 - beta1^t, 1 - beta2^t */
-  double grad_scale;          /* clip factor / lanes: g * grad_scale first; exactly 1 is not multiplied */
-  double clip_value;          /* > 0: clamp g to +-clip_value after scaling */
-  int32_t nesterov, first;    /* first: no momentum buffer yet */
+  double grad_scale; /* clip factor / lanes: g * grad_scale first; exactly 1 is not multiplied */
+  double clip_value; /* > 0: clamp g to +-clip_value after scaling */
+  int32_t nesterov, first; /* first: no momentum buffer yet */
 };
 
-/* One slice of one group: reads p, m, v, g, writes p_out, m_out, v_out (other memory, or the same). m is SGD's momentum
- * buffer (NULL without momentum), v is Adam's. Non-temporal stores when `stream`. */
+/* One slice of one group: reads p, m, v, g, writes p_out, m_out, v_out (other memory, or the same).
+ * m is SGD's momentum buffer (NULL without momentum), v is Adam's. Non-temporal stores when
+ * `stream`. */
 struct stk_optim_args {
   const void *p, *m, *v, *g;
   void *p_out, *m_out, *v_out;
@@ -369,7 +382,8 @@ struct stk_optim_args {
   bool stream;
 };
 
-/* sum[chunk] (double) = sum of squares of g over chunk (64 Ki elements): see numerics.md, global norm. */
+/* sum[chunk] (double) = sum of squares of g over chunk (64 Ki elements): see numerics.md, global
+ * norm. */
 enum { STK_STATE_CHUNK = 65536 };
 struct stk_sumsq_args {
   const void *g;
@@ -393,39 +407,39 @@ struct stk_finite_args {
 
 /* ---- the table of one variant */
 
-#define STK_KERNEL_LIST(X)                                                                          \
-  X(gemm)                                                                                           \
-  X(chain)                                                                                          \
-  X(reduce)                                                                                         \
-  X(copy)                                                                                           \
-  X(fill)                                                                                           \
-  X(embedding)                                                                                      \
-  X(embedding_bwd)                                                                                  \
-  X(layernorm)                                                                                      \
-  X(layernorm_bwd)                                                                                  \
-  X(layernorm_dparam)                                                                               \
-  X(softmax)                                                                                        \
-  X(softmax_bwd)                                                                                    \
-  X(xent)                                                                                           \
-  X(xent_mean)                                                                                      \
-  X(xent_bwd)                                                                                       \
-  X(match)                                                                                          \
-  X(argmax)                                                                                         \
-  X(attention)                                                                                      \
-  X(attention_bwd)                                                                                  \
-  X(conv)                                                                                           \
-  X(conv_dx)                                                                                        \
-  X(conv_dw)                                                                                        \
-  X(pool)                                                                                           \
-  X(pool_bwd)                                                                                       \
-  X(batchnorm_stats)                                                                                \
-  X(batchnorm_apply)                                                                                \
-  X(batchnorm_bwd_sums)                                                                             \
-  X(batchnorm_bwd)                                                                                  \
-  X(dropout)                                                                                        \
-  X(optim)                                                                                          \
-  X(sumsq)                                                                                          \
-  X(accumulate)                                                                                     \
+#define STK_KERNEL_LIST(X) \
+  X(gemm)                  \
+  X(chain)                 \
+  X(reduce)                \
+  X(copy)                  \
+  X(fill)                  \
+  X(embedding)             \
+  X(embedding_bwd)         \
+  X(layernorm)             \
+  X(layernorm_bwd)         \
+  X(layernorm_dparam)      \
+  X(softmax)               \
+  X(softmax_bwd)           \
+  X(xent)                  \
+  X(xent_mean)             \
+  X(xent_bwd)              \
+  X(match)                 \
+  X(argmax)                \
+  X(attention)             \
+  X(attention_bwd)         \
+  X(conv)                  \
+  X(conv_dx)               \
+  X(conv_dw)               \
+  X(pool)                  \
+  X(pool_bwd)              \
+  X(batchnorm_stats)       \
+  X(batchnorm_apply)       \
+  X(batchnorm_bwd_sums)    \
+  X(batchnorm_bwd)         \
+  X(dropout)               \
+  X(optim)                 \
+  X(sumsq)                 \
+  X(accumulate)            \
   X(finite)
 
 /* Each family file defines `const struct stk_kernel KFN(<name>)`; table.c collects them. */
@@ -439,8 +453,9 @@ struct stk_kernels {
 
 typedef enum stk_isa { STK_ISA_KIND_REF, STK_ISA_KIND_AVX2, STK_ISA_KIND_AVX512 } stk_isa;
 
-/* The table for an instruction set and element width (32 or 64), or NULL where that pair does not exist (64 bits is ref
- * alone). ref picks its -mfma build where the CPU has FMA: the same bits, faster. Does not check that the CPU can run it. */
+/* The table for an instruction set and element width (32 or 64), or NULL where that pair does not
+ * exist (64 bits is ref alone). ref picks its -mfma build where the CPU has FMA: the same bits,
+ * faster. Does not check that the CPU can run it. */
 const struct stk_kernels *stk_kernels_get(stk_isa isa, int real_bits, bool cpu_has_fma);
 
 #endif

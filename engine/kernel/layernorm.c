@@ -77,8 +77,7 @@ static void layernorm_bwd_row(const struct stk_layernorm_bwd_args *a, int64_t r)
   real sum_h, sum_hx;
   V_REDUCE_WITH(sum_h, a->n, i, n, weighted(g, gamma, i, n));
   V_REDUCE_WITH(sum_hx, a->n, i, n,
-                v_mul(weighted(g, gamma, i, n),
-                      v_mul(v_sub(load_some(x + i, n), mean), rstd)));
+                v_mul(weighted(g, gamma, i, n), v_mul(v_sub(load_some(x + i, n), mean), rstd)));
   const vreal s1 = v_set1(sum_h / (real)a->n), s2 = v_set1(sum_hx / (real)a->n);
   for (int64_t i = 0; i < a->n; i += V_LANES) {
     const int64_t n = min64(a->n - i, V_LANES);

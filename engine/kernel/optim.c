@@ -18,9 +18,9 @@ enum { BLOCK = 16384 };
 
 struct scalars {
   real grad_scale, clip, weight_decay, minus_step;
-  real decay;                                     /* AdamW: 1 - lr wd */
-  real momentum, undampened;                      /* SGD */
-  real one_minus_beta1, beta2, one_minus_beta2;   /* Adam */
+  real decay;                                   /* AdamW: 1 - lr wd */
+  real momentum, undampened;                    /* SGD */
+  real one_minus_beta1, beta2, one_minus_beta2; /* Adam */
   real inv_sqrt_bias2, eps;
   bool scaled, clipped, decayed, has_momentum, first, nesterov;
 };
@@ -53,7 +53,7 @@ static struct scalars scalars_of(const struct stk_optim_args *a) {
   if (a->kind == STK_OPTIM_SGD) {
     r.minus_step = (real)-s->lr;
   } else {
-    r.minus_step = (real)-(s->lr / s->bias1);
+    r.minus_step = (real) - (s->lr / s->bias1);
     r.inv_sqrt_bias2 = (real)(1.0 / sqrt(s->bias2));
   }
   return r;
@@ -179,15 +179,15 @@ static void optim_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const int64_t from = lo * BLOCK;
   const int64_t to = hi * BLOCK < a->n ? hi * BLOCK : a->n;
   switch ((stk_optim_kind)a->kind) {
-  case STK_OPTIM_SGD:
-    range_sgd(&s, &x, from, to, a->stream);
-    break;
-  case STK_OPTIM_ADAM:
-    range_adam(&s, &x, from, to, a->stream);
-    break;
-  case STK_OPTIM_ADAMW:
-    range_adamw(&s, &x, from, to, a->stream);
-    break;
+    case STK_OPTIM_SGD:
+      range_sgd(&s, &x, from, to, a->stream);
+      break;
+    case STK_OPTIM_ADAM:
+      range_adam(&s, &x, from, to, a->stream);
+      break;
+    case STK_OPTIM_ADAMW:
+      range_adamw(&s, &x, from, to, a->stream);
+      break;
   }
 #if !defined(STK_ISA_REF)
   if (a->stream) {

@@ -149,9 +149,9 @@ static void pool_plane(const struct stk_pool_args *a, const struct plane *pl, co
 /* even[i] = element 2 i, odd[i] = element 2 i + 1 of the 32 in a and b. */
 V_INLINE void halves(vreal a, vreal b, vreal *even, vreal *odd) {
 #if defined(STK_ISA_AVX2)
-#define HALF(X, MASK)                                                                              \
-  _mm256_castpd_ps(_mm256_permute4x64_pd(                                                          \
-      _mm256_castps_pd(_mm256_shuffle_ps((X).lo, (X).hi, (MASK))), 0xd8))
+#define HALF(X, MASK) \
+  _mm256_castpd_ps(   \
+      _mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps((X).lo, (X).hi, (MASK))), 0xd8))
   *even = (vreal){HALF(a, 0x88), HALF(b, 0x88)};
   *odd = (vreal){HALF(a, 0xdd), HALF(b, 0xdd)};
 #undef HALF
@@ -236,8 +236,7 @@ static void pool_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const int64_t end = end_of(s, hi), out = s->oh * s->ow;
   for (int64_t p = lo * planes_per_unit(s); p < end; p++) {
     if (is_2x2(a)) {
-      max_2x2(s, (const real *)a->x + p * s->h * s->w, (real *)a->y + p * out,
-              a->argmax + p * out);
+      max_2x2(s, (const real *)a->x + p * s->h * s->w, (real *)a->y + p * out, a->argmax + p * out);
       continue;
     }
     const struct image im = {(const real *)a->x + p * s->h * s->w, s->h, s->w};

@@ -20,10 +20,9 @@ STK_KERNEL_LIST(STK_KERNEL_X)
 
 extern const struct stk_kernels KFN(table);
 
-const struct stk_kernels KFN(table) = {
-    .isa = ISA_NAME,
-    .real_bits = STK_REAL_BITS,
+const struct stk_kernels KFN(table) = {.isa = ISA_NAME,
+                                       .real_bits = STK_REAL_BITS,
 #define STK_KERNEL_X(name) .name = &KFN(name),
-    STK_KERNEL_LIST(STK_KERNEL_X)
+                                       STK_KERNEL_LIST(STK_KERNEL_X)
 #undef STK_KERNEL_X
 };

@@ -102,22 +102,22 @@ V_INLINE real v_reduce(const real *x, int64_t n) {
 /* The same sum over values computed on the fly. TERM is an expression of type vreal for the 16
  * elements at index V_I, of which the first V_N exist; the others must come out as +0 (v_load_n, or
  * v_select with v_mask_n). The result is assigned to OUT. */
-#define V_REDUCE_WITH(OUT, COUNT, V_I, V_N, TERM)                                                  \
-  do {                                                                                             \
-    const int64_t v_count = (COUNT);                                                               \
-    real v_total = (real)0;                                                                        \
-    for (int64_t v_at = 0; v_at < v_count; v_at += V_CHUNK) {                                      \
-      const int64_t v_end = v_count - v_at < V_CHUNK ? v_count : v_at + V_CHUNK;                   \
-      vreal v_acc = v_zero();                                                                      \
-      for (int64_t V_I = v_at; V_I < v_end; V_I += V_LANES) {                                      \
-        const int64_t V_N = v_end - V_I < V_LANES ? v_end - V_I : V_LANES;                         \
-        (void)V_N;                                                                                 \
-        v_acc = v_add(v_acc, (TERM));                                                              \
-      }                                                                                            \
-      const real v_chunk = v_sum(v_acc);                                                           \
-      v_total = v_at == 0 ? v_chunk : v_total + v_chunk;                                           \
-    }                                                                                              \
-    (OUT) = v_total;                                                                               \
+#define V_REDUCE_WITH(OUT, COUNT, V_I, V_N, TERM)                                \
+  do {                                                                           \
+    const int64_t v_count = (COUNT);                                             \
+    real v_total = (real)0;                                                      \
+    for (int64_t v_at = 0; v_at < v_count; v_at += V_CHUNK) {                    \
+      const int64_t v_end = v_count - v_at < V_CHUNK ? v_count : v_at + V_CHUNK; \
+      vreal v_acc = v_zero();                                                    \
+      for (int64_t V_I = v_at; V_I < v_end; V_I += V_LANES) {                    \
+        const int64_t V_N = v_end - V_I < V_LANES ? v_end - V_I : V_LANES;       \
+        (void)V_N;                                                               \
+        v_acc = v_add(v_acc, (TERM));                                            \
+      }                                                                          \
+      const real v_chunk = v_sum(v_acc);                                         \
+      v_total = v_at == 0 ? v_chunk : v_total + v_chunk;                         \
+    }                                                                            \
+    (OUT) = v_total;                                                             \
   } while (0)
 
 #endif

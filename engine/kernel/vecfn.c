@@ -14,40 +14,40 @@ static inline real r_silu(real x) {
   return x * r_sigmoid(x);
 }
 
-#define DEFINE_FN(NAME)                                                                            \
-  static void NAME##_array(const void *x, void *y, int64_t n) {                                    \
-    const real *from = x;                                                                          \
-    real *to = y;                                                                                  \
-    for (int64_t i = 0; i < n; i += V_LANES) {                                                     \
-      if (n - i >= V_LANES) {                                                                      \
-        v_store(to + i, v_##NAME(v_load(from + i)));                                               \
-      } else {                                                                                     \
-        v_store_n(to + i, v_##NAME(v_load_n(from + i, n - i)), n - i);                             \
-      }                                                                                            \
-    }                                                                                              \
+#define DEFINE_FN(NAME)                                                \
+  static void NAME##_array(const void *x, void *y, int64_t n) {        \
+    const real *from = x;                                              \
+    real *to = y;                                                      \
+    for (int64_t i = 0; i < n; i += V_LANES) {                         \
+      if (n - i >= V_LANES) {                                          \
+        v_store(to + i, v_##NAME(v_load(from + i)));                   \
+      } else {                                                         \
+        v_store_n(to + i, v_##NAME(v_load_n(from + i, n - i)), n - i); \
+      }                                                                \
+    }                                                                  \
   }
 STK_VECFN_LIST(DEFINE_FN)
 
 #define STK_SCALAR_LIST(X) X(exp) X(log) X(tanh) X(sigmoid) X(erf) X(softplus) X(silu) X(sqrt)
-#define DEFINE_SCALAR(NAME)                                                                        \
-  static void NAME##_scalar(const void *x, void *y, int64_t n) {                                   \
-    const real *from = x;                                                                          \
-    real *to = y;                                                                                  \
-    for (int64_t i = 0; i < n; i++) {                                                              \
-      to[i] = r_##NAME(from[i]);                                                                   \
-    }                                                                                              \
+#define DEFINE_SCALAR(NAME)                                      \
+  static void NAME##_scalar(const void *x, void *y, int64_t n) { \
+    const real *from = x;                                        \
+    real *to = y;                                                \
+    for (int64_t i = 0; i < n; i++) {                            \
+      to[i] = r_##NAME(from[i]);                                 \
+    }                                                            \
   }
 STK_SCALAR_LIST(DEFINE_SCALAR)
 
-#define DEFINE_FN2(NAME)                                                                           \
-  static void NAME##_array(const void *a, const void *b, void *y, int64_t n) {                     \
-    const real *first = a;                                                                         \
-    const real *second = b;                                                                        \
-    real *to = y;                                                                                  \
-    for (int64_t i = 0; i < n; i += V_LANES) {                                                     \
-      const int64_t m = n - i < V_LANES ? n - i : V_LANES;                                         \
-      v_store_n(to + i, v_##NAME(v_load_n(first + i, m), v_load_n(second + i, m)), m);             \
-    }                                                                                              \
+#define DEFINE_FN2(NAME)                                                               \
+  static void NAME##_array(const void *a, const void *b, void *y, int64_t n) {         \
+    const real *first = a;                                                             \
+    const real *second = b;                                                            \
+    real *to = y;                                                                      \
+    for (int64_t i = 0; i < n; i += V_LANES) {                                         \
+      const int64_t m = n - i < V_LANES ? n - i : V_LANES;                             \
+      v_store_n(to + i, v_##NAME(v_load_n(first + i, m), v_load_n(second + i, m)), m); \
+    }                                                                                  \
   }
 STK_VECFN2_LIST(DEFINE_FN2)
 
@@ -106,8 +106,9 @@ static uint64_t probe_16(const void *x, const int32_t *ids, int64_t n) {
   const vreal b = v_load(p + V_LANES);
   const vint u = vi_load(ids);
   const vint v = vi_add(vi_load_n(ids, n), vi_set1(INT32_MAX - 3));
-  const vmask masks[] = {v_lt(a, b), v_le(a, b), v_gt(a, b), v_ge(a, b), v_eq(a, b), v_ne(a, b),
-                         v_isnan(v_div(a, a)), v_mask_n(n), vi_eq(u, v), vi_lt(u, v), vi_ltu(u, v)};
+  const vmask masks[] = {v_lt(a, b),  v_le(a, b),  v_gt(a, b),           v_ge(a, b),
+                         v_eq(a, b),  v_ne(a, b),  v_isnan(v_div(a, a)), v_mask_n(n),
+                         vi_eq(u, v), vi_lt(u, v), vi_ltu(u, v)};
   uint64_t h = 0xcbf29ce484222325ull;
   for (size_t i = 0; i < sizeof masks / sizeof *masks; i++) {
     const vmask other = masks[(i + 1) % (sizeof masks / sizeof *masks)];
@@ -141,8 +142,8 @@ static void philox_16(uint64_t key, const uint32_t counter[4], uint32_t out[64])
 
 #define FN_ROW(NAME) {.name = #NAME, .run = NAME##_array, .scalar = NAME##_scalar},
 #define FN_ROW_VECTOR(NAME) {.name = #NAME, .run = NAME##_array, .scalar = NULL},
-static const struct stk_vecfn fn_rows[] = {
-    STK_SCALAR_LIST(FN_ROW) FN_ROW_VECTOR(gelu_erf) FN_ROW_VECTOR(gelu_tanh){.name = NULL}};
+static const struct stk_vecfn fn_rows[] = {STK_SCALAR_LIST(FN_ROW) FN_ROW_VECTOR(gelu_erf)
+                                               FN_ROW_VECTOR(gelu_tanh){.name = NULL}};
 
 #define FN2_ROW(NAME) {.name = #NAME, .run = NAME##_array},
 static const struct stk_vecfn2 fn2_rows[] = {STK_VECFN2_LIST(FN2_ROW){.name = NULL}};

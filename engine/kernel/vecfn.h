@@ -1,7 +1,8 @@
-/* The functions of vec/fn.h over arrays, per variant: for tests and for whoever wants a whole array.
+/* The functions of vec/fn.h over arrays, per variant: for tests and for whoever wants a whole
+ * array.
  *
- * stk_vecfn_get gives the table of one variant, whose arrays are float or double by its real_bits. A
- * caller must only run what its CPU has, and sets FTZ and DAZ first (engine/num/fpenv.h).
+ * stk_vecfn_get gives the table of one variant, whose arrays are float or double by its real_bits.
+ * A caller must only run what its CPU has, and sets FTZ and DAZ first (engine/num/fpenv.h).
  */
 #ifndef STK_KERNEL_VECFN_H
 #define STK_KERNEL_VECFN_H
@@ -9,32 +10,32 @@
 #include <stdint.h>
 
 /* X(name): v_<name> of vec/fn.h, one operand. */
-#define STK_VECFN_LIST(X)                                                                          \
-  X(exp)                                                                                           \
-  X(log)                                                                                           \
-  X(tanh)                                                                                          \
-  X(sigmoid)                                                                                       \
-  X(erf)                                                                                           \
-  X(softplus)                                                                                      \
-  X(silu)                                                                                          \
-  X(gelu_erf)                                                                                      \
-  X(gelu_tanh)                                                                                     \
+#define STK_VECFN_LIST(X) \
+  X(exp)                  \
+  X(log)                  \
+  X(tanh)                 \
+  X(sigmoid)              \
+  X(erf)                  \
+  X(softplus)             \
+  X(silu)                 \
+  X(gelu_erf)             \
+  X(gelu_tanh)            \
   X(sqrt)
 
 /* X(name): two operands. */
-#define STK_VECFN2_LIST(X)                                                                         \
-  X(silu_bwd)                                                                                      \
-  X(gelu_erf_bwd)                                                                                  \
-  X(gelu_tanh_bwd)                                                                                 \
-  X(add)                                                                                           \
-  X(div)                                                                                           \
-  X(max)                                                                                           \
-  X(min)                                                                                           \
+#define STK_VECFN2_LIST(X) \
+  X(silu_bwd)              \
+  X(gelu_erf_bwd)          \
+  X(gelu_tanh_bwd)         \
+  X(add)                   \
+  X(div)                   \
+  X(max)                   \
+  X(min)                   \
   X(copysign)
 
 struct stk_vecfn {
   const char *name;
-  void (*run)(const void *x, void *y, int64_t n);  /* y[i] = f(x[i]); y may be x */
+  void (*run)(const void *x, void *y, int64_t n);    /* y[i] = f(x[i]); y may be x */
   void (*scalar)(const void *x, void *y, int64_t n); /* by r_<name>; NULL where there is none */
 };
 

@@ -13,18 +13,18 @@ struct autoencoder {
 };
 
 static const stk_hparam hparams[] = {
-  {"in", STK_HP_INT, offsetof(struct autoencoder, in), "0", 0, MAX_WIDTH, NULL,
-   "Values of one sample; 0 takes the data's."},
-  {"hidden", STK_HP_INT, offsetof(struct autoencoder, hidden), "64", 1, MAX_WIDTH, NULL,
-   "Width of the hidden layers."},
-  {"code", STK_HP_INT, offsetof(struct autoencoder, code), "3", 1, MAX_WIDTH, NULL,
-   "Width of the code."},
-  {NULL, STK_HP_BOOL, 0, NULL, 0, 0, NULL, NULL},
+    {"in", STK_HP_INT, offsetof(struct autoencoder, in), "0", 0, MAX_WIDTH, NULL,
+     "Values of one sample; 0 takes the data's."},
+    {"hidden", STK_HP_INT, offsetof(struct autoencoder, hidden), "64", 1, MAX_WIDTH, NULL,
+     "Width of the hidden layers."},
+    {"code", STK_HP_INT, offsetof(struct autoencoder, code), "3", 1, MAX_WIDTH, NULL,
+     "Width of the code."},
+    {NULL, STK_HP_BOOL, 0, NULL, 0, 0, NULL, NULL},
 };
 
 static stk_layer *half(stk_module *m, const char *name, int64_t in, int64_t hidden, int64_t out) {
-  stk_layer *l = STK_SEQUENTIAL(m, stk_nn_linear(m, in, hidden, true),
-                                stk_nn_activation(m, "relu"), stk_nn_linear(m, hidden, out, true));
+  stk_layer *l = STK_SEQUENTIAL(m, stk_nn_linear(m, in, hidden, true), stk_nn_activation(m, "relu"),
+                                stk_nn_linear(m, hidden, out, true));
   return stk_nn_add(m, name, l);
 }
 
@@ -56,15 +56,15 @@ static void configure_optimizers(stk_optim *o, const void *self) {
 }
 
 const stk_module_def stk_model_autoencoder = {
-  .abi = STK_ABI,
-  .size = sizeof(stk_module_def),
-  .name = "autoencoder",
-  .hparams = hparams,
-  .self_size = sizeof(struct autoencoder),
-  .setup = setup,
-  .training_step = step,
-  .validation_step = step,
-  .test_step = step,
-  .predict_step = predict_step,
-  .configure_optimizers = configure_optimizers,
+    .abi = STK_ABI,
+    .size = sizeof(stk_module_def),
+    .name = "autoencoder",
+    .hparams = hparams,
+    .self_size = sizeof(struct autoencoder),
+    .setup = setup,
+    .training_step = step,
+    .validation_step = step,
+    .test_step = step,
+    .predict_step = predict_step,
+    .configure_optimizers = configure_optimizers,
 };

@@ -3,17 +3,17 @@
 
 stk_t stk_model_log_loss(stk_t loss) {
   switch (stk_stage_of(loss)) {
-  case STK_TRAIN:
-    stk_log("train_loss", loss, STK_ON_STEP | STK_PROG_BAR);
-    break;
-  case STK_VALIDATE:
-    stk_log("val_loss", loss, STK_ON_EPOCH | STK_PROG_BAR);
-    break;
-  case STK_TEST:
-    stk_log("test_loss", loss, STK_ON_EPOCH);
-    break;
-  case STK_PREDICT:
-    break;
+    case STK_TRAIN:
+      stk_log("train_loss", loss, STK_ON_STEP | STK_PROG_BAR);
+      break;
+    case STK_VALIDATE:
+      stk_log("val_loss", loss, STK_ON_EPOCH | STK_PROG_BAR);
+      break;
+    case STK_TEST:
+      stk_log("test_loss", loss, STK_ON_EPOCH);
+      break;
+    case STK_PREDICT:
+      break;
   }
   return loss;
 }
@@ -21,15 +21,15 @@ stk_t stk_model_log_loss(stk_t loss) {
 stk_t stk_model_classify(stk_t logits, stk_t labels) {
   stk_t loss = stk_model_log_loss(stk_cross_entropy(logits, labels));
   switch (stk_stage_of(loss)) {
-  case STK_VALIDATE:
-    stk_log_accuracy("val_acc", logits, labels, STK_ON_EPOCH | STK_PROG_BAR);
-    break;
-  case STK_TEST:
-    stk_log_accuracy("test_acc", logits, labels, STK_ON_EPOCH);
-    break;
-  case STK_TRAIN:
-  case STK_PREDICT:
-    break;
+    case STK_VALIDATE:
+      stk_log_accuracy("val_acc", logits, labels, STK_ON_EPOCH | STK_PROG_BAR);
+      break;
+    case STK_TEST:
+      stk_log_accuracy("test_acc", logits, labels, STK_ON_EPOCH);
+      break;
+    case STK_TRAIN:
+    case STK_PREDICT:
+      break;
   }
   return loss;
 }

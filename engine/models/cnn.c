@@ -15,21 +15,21 @@ struct cnn {
 };
 
 static const stk_hparam hparams[] = {
-  {"channels", STK_HP_INT, offsetof(struct cnn, channels), "0", 0, MAX_WIDTH, NULL,
-   "Channels of an image; 0 takes the data's (1 for images without channels)."},
-  {"height", STK_HP_INT, offsetof(struct cnn, height), "0", 0, MAX_WIDTH, NULL,
-   "Height of an image; 0 takes the data's."},
-  {"width", STK_HP_INT, offsetof(struct cnn, width), "0", 0, MAX_WIDTH, NULL,
-   "Width of an image; 0 takes the data's."},
-  {"conv1", STK_HP_INT, offsetof(struct cnn, conv1_out), "8", 1, MAX_WIDTH, NULL,
-   "Channels after the first convolution."},
-  {"conv2", STK_HP_INT, offsetof(struct cnn, conv2_out), "16", 1, MAX_WIDTH, NULL,
-   "Channels after the second convolution."},
-  {"classes", STK_HP_INT, offsetof(struct cnn, classes), "10", 1, MAX_WIDTH, NULL,
-   "Number of classes."},
-  {"batch_norm", STK_HP_BOOL, offsetof(struct cnn, batch_norm), "false", 0, 0, NULL,
-   "A batch norm after each convolution."},
-  {NULL, STK_HP_BOOL, 0, NULL, 0, 0, NULL, NULL},
+    {"channels", STK_HP_INT, offsetof(struct cnn, channels), "0", 0, MAX_WIDTH, NULL,
+     "Channels of an image; 0 takes the data's (1 for images without channels)."},
+    {"height", STK_HP_INT, offsetof(struct cnn, height), "0", 0, MAX_WIDTH, NULL,
+     "Height of an image; 0 takes the data's."},
+    {"width", STK_HP_INT, offsetof(struct cnn, width), "0", 0, MAX_WIDTH, NULL,
+     "Width of an image; 0 takes the data's."},
+    {"conv1", STK_HP_INT, offsetof(struct cnn, conv1_out), "8", 1, MAX_WIDTH, NULL,
+     "Channels after the first convolution."},
+    {"conv2", STK_HP_INT, offsetof(struct cnn, conv2_out), "16", 1, MAX_WIDTH, NULL,
+     "Channels after the second convolution."},
+    {"classes", STK_HP_INT, offsetof(struct cnn, classes), "10", 1, MAX_WIDTH, NULL,
+     "Number of classes."},
+    {"batch_norm", STK_HP_BOOL, offsetof(struct cnn, batch_norm), "false", 0, 0, NULL,
+     "A batch norm after each convolution."},
+    {NULL, STK_HP_BOOL, 0, NULL, 0, 0, NULL, NULL},
 };
 
 /* Fills what was not given from the shape of the data. */
@@ -42,8 +42,9 @@ static stk_status image_shape(stk_module *m, struct cnn *s) {
   }
   s->channels = s->channels ? s->channels : 1;
   if (s->height < 4 || s->width < 4) {
-    return stk_setup_fail(m, "images must be at least 4 by 4; give data of (height, width) or "
-                             "(channels, height, width), or model.height and model.width");
+    return stk_setup_fail(m,
+                          "images must be at least 4 by 4; give data of (height, width) or "
+                          "(channels, height, width), or model.height and model.width");
   }
   return 0;
 }
@@ -93,15 +94,15 @@ static void configure_optimizers(stk_optim *o, const void *self) {
 }
 
 const stk_module_def stk_model_cnn = {
-  .abi = STK_ABI,
-  .size = sizeof(stk_module_def),
-  .name = "cnn",
-  .hparams = hparams,
-  .self_size = sizeof(struct cnn),
-  .setup = setup,
-  .training_step = step,
-  .validation_step = step,
-  .test_step = step,
-  .predict_step = predict_step,
-  .configure_optimizers = configure_optimizers,
+    .abi = STK_ABI,
+    .size = sizeof(stk_module_def),
+    .name = "cnn",
+    .hparams = hparams,
+    .self_size = sizeof(struct cnn),
+    .setup = setup,
+    .training_step = step,
+    .validation_step = step,
+    .test_step = step,
+    .predict_step = predict_step,
+    .configure_optimizers = configure_optimizers,
 };

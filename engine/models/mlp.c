@@ -17,17 +17,17 @@ struct mlp {
 };
 
 static const stk_hparam hparams[] = {
-  {"in", STK_HP_INT, offsetof(struct mlp, in), "0", 0, MAX_WIDTH, NULL,
-   "Values of one sample; 0 takes the data's."},
-  {"hidden", STK_HP_STRING, offsetof(struct mlp, hidden), "500", 0, 0, NULL,
-   "Widths of the hidden layers, with commas between; empty for none."},
-  {"classes", STK_HP_INT, offsetof(struct mlp, classes), "10", 1, MAX_WIDTH, NULL,
-   "Number of classes."},
-  {"activation", STK_HP_ENUM, offsetof(struct mlp, activation), "relu", 0, 0,
-   "relu|gelu|gelu_tanh|tanh|sigmoid|silu|softplus", "What follows each hidden layer."},
-  {"dropout", STK_HP_FLOAT, offsetof(struct mlp, dropout), "0", 0, 0.99, NULL,
-   "Chance that an output of a hidden layer is dropped in training."},
-  {NULL, STK_HP_BOOL, 0, NULL, 0, 0, NULL, NULL},
+    {"in", STK_HP_INT, offsetof(struct mlp, in), "0", 0, MAX_WIDTH, NULL,
+     "Values of one sample; 0 takes the data's."},
+    {"hidden", STK_HP_STRING, offsetof(struct mlp, hidden), "500", 0, 0, NULL,
+     "Widths of the hidden layers, with commas between; empty for none."},
+    {"classes", STK_HP_INT, offsetof(struct mlp, classes), "10", 1, MAX_WIDTH, NULL,
+     "Number of classes."},
+    {"activation", STK_HP_ENUM, offsetof(struct mlp, activation), "relu", 0, 0,
+     "relu|gelu|gelu_tanh|tanh|sigmoid|silu|softplus", "What follows each hidden layer."},
+    {"dropout", STK_HP_FLOAT, offsetof(struct mlp, dropout), "0", 0, 0.99, NULL,
+     "Chance that an output of a hidden layer is dropped in training."},
+    {NULL, STK_HP_BOOL, 0, NULL, 0, 0, NULL, NULL},
 };
 
 /* Widths of "300, 100"; -1 for anything else. */
@@ -96,15 +96,15 @@ static void configure_optimizers(stk_optim *o, const void *self) {
 }
 
 const stk_module_def stk_model_mlp = {
-  .abi = STK_ABI,
-  .size = sizeof(stk_module_def),
-  .name = "mlp",
-  .hparams = hparams,
-  .self_size = sizeof(struct mlp),
-  .setup = setup,
-  .training_step = step,
-  .validation_step = step,
-  .test_step = step,
-  .predict_step = predict_step,
-  .configure_optimizers = configure_optimizers,
+    .abi = STK_ABI,
+    .size = sizeof(stk_module_def),
+    .name = "mlp",
+    .hparams = hparams,
+    .self_size = sizeof(struct mlp),
+    .setup = setup,
+    .training_step = step,
+    .validation_step = step,
+    .test_step = step,
+    .predict_step = predict_step,
+    .configure_optimizers = configure_optimizers,
 };

@@ -38,9 +38,11 @@ struct stk_layer {
   bool added;
 };
 
-static const char *const activations[] = {"relu", "gelu", "gelu_tanh", "tanh", "sigmoid", "silu", "softplus"};
-static stk_t (*const activation_fns[])(stk_t, stk_loc) = {stk_relu_at, stk_gelu_at,    stk_gelu_tanh_at, stk_tanh_at,
-                                                          stk_sigmoid_at, stk_silu_at, stk_softplus_at};
+static const char *const activations[] = {"relu",    "gelu", "gelu_tanh", "tanh",
+                                          "sigmoid", "silu", "softplus"};
+static stk_t (*const activation_fns[])(stk_t, stk_loc) = {
+    stk_relu_at,    stk_gelu_at, stk_gelu_tanh_at, stk_tanh_at,
+    stk_sigmoid_at, stk_silu_at, stk_softplus_at};
 
 void stk_layers_free(struct stk_layer *first) {
   while (first) {
@@ -85,10 +87,11 @@ stk_layer *stk_nn_linear(stk_module *m, int64_t in, int64_t out, bool bias) {
   return l;
 }
 
-stk_layer *stk_nn_conv2d(stk_module *m, int64_t in, int64_t out, int64_t kernel, const stk_conv2d_options *opt,
-                         bool bias) {
+stk_layer *stk_nn_conv2d(stk_module *m, int64_t in, int64_t out, int64_t kernel,
+                         const stk_conv2d_options *opt, bool bias) {
   int64_t groups = opt && opt->groups ? opt->groups : 1;
-  if (!positive(m, "stk_nn_conv2d", in, out) || !positive(m, "stk_nn_conv2d", kernel, groups) || in % groups) {
+  if (!positive(m, "stk_nn_conv2d", in, out) || !positive(m, "stk_nn_conv2d", kernel, groups) ||
+      in % groups) {
     return NULL;
   }
   stk_layer *l = layer_new(m, LAYER_CONV);
@@ -99,7 +102,8 @@ stk_layer *stk_nn_conv2d(stk_module *m, int64_t in, int64_t out, int64_t kernel,
     l->w_dims[1] = in / groups;
     l->w_dims[2] = l->w_dims[3] = kernel;
     l->b_dim = bias ? out : 0;
-    l->w_init = l->b_init = (stk_init){STK_INIT_FAN_IN_UNIFORM, (double)(in / groups * kernel * kernel), 0};
+    l->w_init = l->b_init =
+        (stk_init){STK_INIT_FAN_IN_UNIFORM, (double)(in / groups * kernel * kernel), 0};
   }
   return l;
 }
@@ -178,8 +182,10 @@ stk_layer *stk_nn_activation(stk_module *m, const char *name) {
       return l;
     }
   }
-  stk_setup_fail(m, "no activation is called %s; there are relu, gelu, gelu_tanh, tanh, sigmoid, silu, softplus",
-                 name ? name : "(null)");
+  stk_setup_fail(
+      m,
+      "no activation is called %s; there are relu, gelu, gelu_tanh, tanh, sigmoid, silu, softplus",
+      name ? name : "(null)");
   return NULL;
 }
 
@@ -268,36 +274,40 @@ stk_t stk_apply_at(const stk_layer *l, stk_t x, stk_loc at) {
     return stk_symbol(x.g, -1);
   }
   if (!l || (l->w_rank && !l->weight)) {
-    return stk_symbol(x.g, stk_graph_fail(x.g, at, "stk_apply: the layer is NULL or was never added to the module"));
+    return stk_symbol(
+        x.g,
+        stk_graph_fail(x.g, at, "stk_apply: the layer is NULL or was never added to the module"));
   }
   stk_t w = param_or_none(l->weight, x.g), b = param_or_none(l->bias, x.g);
   switch (l->kind) {
-  case LAYER_LINEAR:
-    return stk_linear_at(x, w, b, at);
-  case LAYER_CONV:
-    return stk_conv2d_at(x, w, b, &l->conv, at);
-  case LAYER_BATCH_NORM:
-    if (stk_rank(x) < 2 || stk_dim(x, 1) != l->w_dims[0]) {
-      return stk_symbol(x.g, stk_graph_fail(x.g, at, "batch norm of %lld channels got another number",
-                                            (long long)l->w_dims[0]));
-    }
-    return stk_symbol(x.g, stk_build_batch_norm(x.g, x.id, w.id, b.id, l->run_mean, l->run_var, l->eps, l->momentum, at));
-  case LAYER_LAYER_NORM:
-    return stk_layer_norm_at(x, w, b, l->eps, at);
-  case LAYER_EMBEDDING:
-    return stk_embedding_at(x, w, at);
-  case LAYER_MAX_POOL:
-    return stk_max_pool2d_at(x, &l->pool, at);
-  case LAYER_AVG_POOL:
-    return stk_avg_pool2d_at(x, &l->pool, at);
-  case LAYER_DROPOUT:
-    return stk_dropout_at(x, l->p, at);
-  case LAYER_FLATTEN:
-    return stk_flatten_at(x, 1, at);
-  case LAYER_ACTIVATION:
-    return activation_fns[l->activation](x, at);
-  case LAYER_SEQUENTIAL:
-    break;
+    case LAYER_LINEAR:
+      return stk_linear_at(x, w, b, at);
+    case LAYER_CONV:
+      return stk_conv2d_at(x, w, b, &l->conv, at);
+    case LAYER_BATCH_NORM:
+      if (stk_rank(x) < 2 || stk_dim(x, 1) != l->w_dims[0]) {
+        return stk_symbol(x.g,
+                          stk_graph_fail(x.g, at, "batch norm of %lld channels got another number",
+                                         (long long)l->w_dims[0]));
+      }
+      return stk_symbol(x.g, stk_build_batch_norm(x.g, x.id, w.id, b.id, l->run_mean, l->run_var,
+                                                  l->eps, l->momentum, at));
+    case LAYER_LAYER_NORM:
+      return stk_layer_norm_at(x, w, b, l->eps, at);
+    case LAYER_EMBEDDING:
+      return stk_embedding_at(x, w, at);
+    case LAYER_MAX_POOL:
+      return stk_max_pool2d_at(x, &l->pool, at);
+    case LAYER_AVG_POOL:
+      return stk_avg_pool2d_at(x, &l->pool, at);
+    case LAYER_DROPOUT:
+      return stk_dropout_at(x, l->p, at);
+    case LAYER_FLATTEN:
+      return stk_flatten_at(x, 1, at);
+    case LAYER_ACTIVATION:
+      return activation_fns[l->activation](x, at);
+    case LAYER_SEQUENTIAL:
+      break;
   }
   for (int32_t i = 0; i < l->n_children; i++) {
     x = stk_apply_at(l->children[i], x, at);

@@ -1,4 +1,5 @@
-/* Module instances: hyper-parameters, parameters, setup. Layers are in layer.c, tracing in trace.c. */
+/* Module instances: hyper-parameters, parameters, setup. Layers are in layer.c, tracing in trace.c.
+ */
 #include "engine/nn/module.h"
 
 #include <stdarg.h>
@@ -11,24 +12,28 @@
 
 static sp_status check_def(const stk_module_def *def, struct sp_err *err) {
   if (!def || def->abi != STK_ABI) {
-    return sp_fail(err, SP_EMODULE, "the module was built for ABI %u, this engine has %d; rebuild it",
+    return sp_fail(err, SP_EMODULE,
+                   "the module was built for ABI %u, this engine has %d; rebuild it",
                    def ? (unsigned)def->abi : 0u, STK_ABI);
   }
   if (def->size < offsetof(stk_module_def, reader) || def->size > sizeof *def) {
-    return sp_fail(err, SP_EMODULE, "the module's table has %u bytes, this engine's has %zu; rebuild it",
+    return sp_fail(err, SP_EMODULE,
+                   "the module's table has %u bytes, this engine's has %zu; rebuild it",
                    (unsigned)def->size, sizeof *def);
   }
   if (!def->name || !def->setup || !def->training_step) {
     return sp_fail(err, SP_EMODULE, "the module's table lacks name, setup or training_step");
   }
   if (def->state_size > STK_MODULE_MAX_STATE || def->self_size > ((size_t)1 << 30)) {
-    return sp_fail(err, SP_EMODULE, "module %s: state_size %zu is over %d bytes, or self_size over 1 GiB", def->name,
+    return sp_fail(err, SP_EMODULE,
+                   "module %s: state_size %zu is over %d bytes, or self_size over 1 GiB", def->name,
                    def->state_size, STK_MODULE_MAX_STATE);
   }
   for (const stk_hparam *h = def->hparams; h && h->name; h++) {
     size_t bytes = h->type == STK_HP_BOOL ? sizeof(bool) : 8;
     if (h->offset > def->self_size || bytes > def->self_size - h->offset) {
-      return sp_fail(err, SP_EMODULE, "module %s: hyper-parameter %s lies outside self", def->name, h->name);
+      return sp_fail(err, SP_EMODULE, "module %s: hyper-parameter %s lies outside self", def->name,
+                     h->name);
     }
   }
   return SP_OK;
@@ -99,7 +104,8 @@ static bool in_choices(const char *choices, const char *text) {
   return false;
 }
 
-static sp_status keep_string(struct stk_module *m, const char *text, const char **out, struct sp_err *err) {
+static sp_status keep_string(struct stk_module *m, const char *text, const char **out,
+                             struct sp_err *err) {
   char **list = sp_resize_array(m->strings, (size_t)m->n_strings + 1, sizeof *list);
   if (list) {
     m->strings = list;
@@ -116,51 +122,54 @@ static sp_status out_of_range(const stk_hparam *h, const char *text, struct sp_e
   return sp_fail(err, SP_EINVAL, "model.%s: %s is not in %g .. %g", h->name, text, h->min, h->max);
 }
 
-sp_status stk_module_set_hparam(struct stk_module *m, const char *name, const char *text, struct sp_err *err) {
+sp_status stk_module_set_hparam(struct stk_module *m, const char *name, const char *text,
+                                struct sp_err *err) {
   const stk_hparam *h = find_hparam(m, name);
   if (!h) {
-    return sp_fail(err, SP_ENOENT, "model.%s: module %s has no such hyper-parameter", name, m->def->name);
+    return sp_fail(err, SP_ENOENT, "model.%s: module %s has no such hyper-parameter", name,
+                   m->def->name);
   }
   uint8_t *at = (uint8_t *)m->self + h->offset;
   bool limited = h->min != 0.0 || h->max != 0.0;
   switch (h->type) {
-  case STK_HP_BOOL: {
-    bool v = strcmp(text, "true") == 0;
-    if (!v && strcmp(text, "false") != 0) {
-      return sp_fail(err, SP_EINVAL, "model.%s: '%s' is neither true nor false", name, text);
+    case STK_HP_BOOL: {
+      bool v = strcmp(text, "true") == 0;
+      if (!v && strcmp(text, "false") != 0) {
+        return sp_fail(err, SP_EINVAL, "model.%s: '%s' is neither true nor false", name, text);
+      }
+      memcpy(at, &v, sizeof v);
+      return SP_OK;
     }
-    memcpy(at, &v, sizeof v);
-    return SP_OK;
-  }
-  case STK_HP_INT: {
-    int64_t v;
-    if (sp_parse_i64(text, &v)) {
-      return sp_fail(err, SP_EINVAL, "model.%s: '%s' is not an integer", name, text);
+    case STK_HP_INT: {
+      int64_t v;
+      if (sp_parse_i64(text, &v)) {
+        return sp_fail(err, SP_EINVAL, "model.%s: '%s' is not an integer", name, text);
+      }
+      if (limited && ((double)v < h->min || (double)v > h->max)) {
+        return out_of_range(h, text, err);
+      }
+      memcpy(at, &v, sizeof v);
+      return SP_OK;
     }
-    if (limited && ((double)v < h->min || (double)v > h->max)) {
-      return out_of_range(h, text, err);
+    case STK_HP_FLOAT: {
+      double v;
+      if (sp_parse_f64(text, &v)) {
+        return sp_fail(err, SP_EINVAL, "model.%s: '%s' is not a number", name, text);
+      }
+      if (limited && !(v >= h->min && v <= h->max)) {
+        return out_of_range(h, text, err);
+      }
+      memcpy(at, &v, sizeof v);
+      return SP_OK;
     }
-    memcpy(at, &v, sizeof v);
-    return SP_OK;
-  }
-  case STK_HP_FLOAT: {
-    double v;
-    if (sp_parse_f64(text, &v)) {
-      return sp_fail(err, SP_EINVAL, "model.%s: '%s' is not a number", name, text);
-    }
-    if (limited && !(v >= h->min && v <= h->max)) {
-      return out_of_range(h, text, err);
-    }
-    memcpy(at, &v, sizeof v);
-    return SP_OK;
-  }
-  case STK_HP_ENUM:
-    if (!in_choices(h->choices, text)) {
-      return sp_fail(err, SP_EINVAL, "model.%s: '%s' is not one of %s", name, text, h->choices ? h->choices : "");
-    }
-    break;
-  case STK_HP_STRING:
-    break;
+    case STK_HP_ENUM:
+      if (!in_choices(h->choices, text)) {
+        return sp_fail(err, SP_EINVAL, "model.%s: '%s' is not one of %s", name, text,
+                       h->choices ? h->choices : "");
+      }
+      break;
+    case STK_HP_STRING:
+      break;
   }
   const char *kept = NULL;
   sp_status st = keep_string(m, text, &kept, err);
@@ -170,30 +179,31 @@ sp_status stk_module_set_hparam(struct stk_module *m, const char *name, const ch
   return st;
 }
 
-char *stk_module_hparam_text(const struct stk_module *m, const stk_hparam *hp, char *buf, size_t cap) {
+char *stk_module_hparam_text(const struct stk_module *m, const stk_hparam *hp, char *buf,
+                             size_t cap) {
   const uint8_t *at = (const uint8_t *)m->self + hp->offset;
   bool b;
   int64_t i;
   double d;
   const char *s = NULL;
   switch (hp->type) {
-  case STK_HP_BOOL:
-    memcpy(&b, at, sizeof b);
-    snprintf(buf, cap, "%s", b ? "true" : "false");
-    break;
-  case STK_HP_INT:
-    memcpy(&i, at, sizeof i);
-    snprintf(buf, cap, "%lld", (long long)i);
-    break;
-  case STK_HP_FLOAT:
-    memcpy(&d, at, sizeof d);
-    snprintf(buf, cap, "%.17g", d);
-    break;
-  case STK_HP_STRING:
-  case STK_HP_ENUM:
-    memcpy(&s, at, sizeof s);
-    snprintf(buf, cap, "%s", s ? s : "");
-    break;
+    case STK_HP_BOOL:
+      memcpy(&b, at, sizeof b);
+      snprintf(buf, cap, "%s", b ? "true" : "false");
+      break;
+    case STK_HP_INT:
+      memcpy(&i, at, sizeof i);
+      snprintf(buf, cap, "%lld", (long long)i);
+      break;
+    case STK_HP_FLOAT:
+      memcpy(&d, at, sizeof d);
+      snprintf(buf, cap, "%.17g", d);
+      break;
+    case STK_HP_STRING:
+    case STK_HP_ENUM:
+      memcpy(&s, at, sizeof s);
+      snprintf(buf, cap, "%s", s ? s : "");
+      break;
   }
   return buf;
 }
@@ -259,13 +269,15 @@ static bool good_name(struct stk_module *m, const char *name) {
   return true;
 }
 
-stk_param *stk_param_add(stk_module *m, const char *name, int32_t rank, const int64_t *dims, stk_init init) {
+stk_param *stk_param_add(stk_module *m, const char *name, int32_t rank, const int64_t *dims,
+                         stk_init init) {
   struct stk_shape s = {.rank = rank};
   if (m->err.status || m->ready || !good_name(m, name)) {
     return NULL;
   }
   if (rank < 0 || rank > STK_MAX_RANK || m->n_params >= STK_MODULE_MAX_PARAMS) {
-    stk_setup_fail(m, "%s: at most %d dims, and %d parameters", name, STK_MAX_RANK, STK_MODULE_MAX_PARAMS);
+    stk_setup_fail(m, "%s: at most %d dims, and %d parameters", name, STK_MAX_RANK,
+                   STK_MODULE_MAX_PARAMS);
     return NULL;
   }
   s = stk_shape_make(rank, dims);
@@ -294,7 +306,8 @@ stk_param *stk_param_add(stk_module *m, const char *name, int32_t rank, const in
   return p;
 }
 
-int32_t stk_module_add_running(struct stk_module *m, const char *name, const struct stk_shape *shape, double initial) {
+int32_t stk_module_add_running(struct stk_module *m, const char *name,
+                               const struct stk_shape *shape, double initial) {
   struct stk_running *r = sp_resize_array(m->running, (size_t)m->n_running + 1, sizeof *r);
   if (!r || strlen(name) >= sizeof r->name) {
     stk_setup_fail(m, r ? "%s: name too long" : "out of memory for %s", name);

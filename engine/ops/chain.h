@@ -5,7 +5,8 @@
 #include "engine/kernel/kernel.h"
 #include "engine/graph/graph.h"
 
-/* The program of a STK_OP_CHAIN node: registers 0..n_in-1 are the node's inputs, n_in + i is the result of op i. */
+/* The program of a STK_OP_CHAIN node: registers 0..n_in-1 are the node's inputs, n_in + i is the
+ * result of op i. */
 struct stk_chain_prog {
   int32_t n_in, n_op, n_out;
   struct stk_chain_op op[STK_CHAIN_OPS];
@@ -20,6 +21,7 @@ int32_t stk_ew_arity(int32_t ew);
 bool stk_chain_layout(const struct stk_shape *out, int32_t n_in, const struct stk_shape *const *in,
                       struct stk_chain_args *args);
 /* NumPy broadcasting of two shapes; false when they do not fit. */
-bool stk_shape_broadcast(const struct stk_shape *a, const struct stk_shape *b, struct stk_shape *out);
+bool stk_shape_broadcast(const struct stk_shape *a, const struct stk_shape *b,
+                         struct stk_shape *out);
 
 #endif

@@ -1,15 +1,26 @@
 /* Convolution and pooling over NCHW.
  *
- * The shape stands in the attributes: i0 n, c, h, w, co, kh, kw, stride h w, padding h w, dilation h w, groups. POOL: f0 1
- * for max. CONV: f0 1 for a relu on the complete sum.
+ * The shape stands in the attributes: i0 n, c, h, w, co, kh, kw, stride h w, padding h w, dilation
+ * h w, groups. POOL: f0 1 for max. CONV: f0 1 for a relu on the complete sum.
  */
 #include "engine/ops/ops.h"
 #include "engine/plan/lower.h"
 
 static struct stk_conv_shape shape_of(const struct stk_node *n) {
-  struct stk_conv_shape s = {.n = n->i[0], .c = n->i[1], .h = n->i[2], .w = n->i[3], .co = n->i[4], .kh = n->i[5],
-                             .kw = n->i[6], .stride_h = n->i[7], .stride_w = n->i[8], .pad_h = n->i[9],
-                             .pad_w = n->i[10], .dil_h = n->i[11], .dil_w = n->i[12], .groups = n->i[13]};
+  struct stk_conv_shape s = {.n = n->i[0],
+                             .c = n->i[1],
+                             .h = n->i[2],
+                             .w = n->i[3],
+                             .co = n->i[4],
+                             .kh = n->i[5],
+                             .kw = n->i[6],
+                             .stride_h = n->i[7],
+                             .stride_w = n->i[8],
+                             .pad_h = n->i[9],
+                             .pad_w = n->i[10],
+                             .dil_h = n->i[11],
+                             .dil_w = n->i[12],
+                             .groups = n->i[13]};
   s.oh = (s.h + 2 * s.pad_h - s.dil_h * (s.kh - 1) - 1) / s.stride_h + 1;
   s.ow = (s.w + 2 * s.pad_w - s.dil_w * (s.kw - 1) - 1) / s.stride_w + 1;
   return s;
@@ -20,8 +31,10 @@ static int64_t or_one(int64_t v) {
 }
 
 static bool window_fits(const struct stk_node *n) {
-  bool ok = n->i[7] > 0 && n->i[8] > 0 && n->i[9] >= 0 && n->i[10] >= 0 && n->i[11] > 0 && n->i[12] > 0 && n->i[13] > 0;
-  return ok && n->i[5] > 0 && n->i[6] > 0 && n->i[2] + 2 * n->i[9] >= n->i[11] * (n->i[5] - 1) + 1 &&
+  bool ok = n->i[7] > 0 && n->i[8] > 0 && n->i[9] >= 0 && n->i[10] >= 0 && n->i[11] > 0 &&
+            n->i[12] > 0 && n->i[13] > 0;
+  return ok && n->i[5] > 0 && n->i[6] > 0 &&
+         n->i[2] + 2 * n->i[9] >= n->i[11] * (n->i[5] - 1) + 1 &&
          n->i[3] + 2 * n->i[10] >= n->i[12] * (n->i[6] - 1) + 1;
 }
 
@@ -36,22 +49,37 @@ stk_t stk_conv2d_at(stk_t x, stk_t w, stk_t b, const stk_conv2d_options *opt, st
   const struct stk_shape *sx = &g->values[x.id].shape, *sw = &g->values[w.id].shape;
   struct stk_node n = {.op = STK_OP_CONV, .n_in = 3, .in = {x.id, w.id, b.g ? b.id : -1}, .at = at};
   if (sx->rank != 4 || sw->rank != 4 || g->values[x.id].dtype != g->real) {
-    return stk_symbol(g, stk_graph_fail(g, at, "stk_conv2d: x is (n, c, h, w), w is (co, c / groups, kh, kw)"));
+    return stk_symbol(
+        g, stk_graph_fail(g, at, "stk_conv2d: x is (n, c, h, w), w is (co, c / groups, kh, kw)"));
   }
-  int64_t attrs[STK_ATTR_I] = {sx->dim[0], sx->dim[1], sx->dim[2], sx->dim[3], sw->dim[0], sw->dim[2], sw->dim[3],
-                               or_one(o->stride[0]), or_one(o->stride[1]), o->padding[0], o->padding[1],
-                               or_one(o->dilation[0]), or_one(o->dilation[1]), or_one(o->groups)};
+  int64_t attrs[STK_ATTR_I] = {sx->dim[0],
+                               sx->dim[1],
+                               sx->dim[2],
+                               sx->dim[3],
+                               sw->dim[0],
+                               sw->dim[2],
+                               sw->dim[3],
+                               or_one(o->stride[0]),
+                               or_one(o->stride[1]),
+                               o->padding[0],
+                               o->padding[1],
+                               or_one(o->dilation[0]),
+                               or_one(o->dilation[1]),
+                               or_one(o->groups)};
   for (int32_t k = 0; k < STK_ATTR_I; k++) {
     n.i[k] = attrs[k];
   }
-  if (!window_fits(&n) || sx->dim[1] % n.i[13] || sw->dim[0] % n.i[13] || sw->dim[1] != sx->dim[1] / n.i[13] ||
-      (b.g && stk_numel(b) != sw->dim[0])) {
+  if (!window_fits(&n) || sx->dim[1] % n.i[13] || sw->dim[0] % n.i[13] ||
+      sw->dim[1] != sx->dim[1] / n.i[13] || (b.g && stk_numel(b) != sw->dim[0])) {
     char a[96], c[96];
-    return stk_symbol(g, stk_graph_fail(g, at, "stk_conv2d: input %s, weight %s and options do not fit",
-                                        stk_shape_text(sx, a, sizeof a), stk_shape_text(sw, c, sizeof c)));
+    return stk_symbol(
+        g, stk_graph_fail(g, at, "stk_conv2d: input %s, weight %s and options do not fit",
+                          stk_shape_text(sx, a, sizeof a), stk_shape_text(sw, c, sizeof c)));
   }
   struct stk_conv_shape s = shape_of(&n);
-  return stk_symbol(g, stk_graph_add1(g, &n, (struct stk_shape){.rank = 4, .dim = {s.n, s.co, s.oh, s.ow}}, g->real));
+  return stk_symbol(
+      g, stk_graph_add1(g, &n, (struct stk_shape){.rank = 4, .dim = {s.n, s.co, s.oh, s.ow}},
+                        g->real));
 }
 
 static void conv_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_out) {
@@ -72,7 +100,8 @@ static void conv_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_ou
     b.in[1] = g_out[0];
     b.n_out = n.in[2] >= 0 ? 2 : 1;
     struct stk_shape bias = {.rank = 1, .dim = {n.i[4]}};
-    int32_t id = stk_graph_add(g, &b, (struct stk_shape[]){g->values[n.in[1]].shape, bias}, (stk_dtype[]){g->real, g->real});
+    int32_t id = stk_graph_add(g, &b, (struct stk_shape[]){g->values[n.in[1]].shape, bias},
+                               (stk_dtype[]){g->real, g->real});
     if (id >= 0) {
       stk_autodiff_give(ad, n.in[1], g->nodes[id].out[0]);
       stk_autodiff_give(ad, n.in[2], b.n_out == 2 ? g->nodes[id].out[1] : -1);
@@ -83,9 +112,9 @@ static void conv_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_ou
 static void conv_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
   struct stk_conv_args a = {.s = shape_of(n), .relu = n->f[0] != 0};
-  const struct stk_ref refs[] = {STK_REF(struct stk_conv_args, x, n->in[0]), STK_REF(struct stk_conv_args, w, n->in[1]),
-                                 STK_REF(struct stk_conv_args, bias, n->in[2]),
-                                 STK_REF(struct stk_conv_args, y, n->out[0])};
+  const struct stk_ref refs[] = {
+      STK_REF(struct stk_conv_args, x, n->in[0]), STK_REF(struct stk_conv_args, w, n->in[1]),
+      STK_REF(struct stk_conv_args, bias, n->in[2]), STK_REF(struct stk_conv_args, y, n->out[0])};
   stk_lower_emit(lw, stk_lower_kernels(lw)->conv, &a, sizeof a, refs, 4);
 }
 
@@ -100,7 +129,8 @@ const struct stk_op_def stk_op_conv = {.grad = conv_grad, .lower = conv_lower, .
 static void conv_dx_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
   struct stk_conv_dx_args a = {.s = shape_of(n)};
-  const struct stk_ref refs[] = {STK_REF(struct stk_conv_dx_args, g, n->in[0]), STK_REF(struct stk_conv_dx_args, w, n->in[1]),
+  const struct stk_ref refs[] = {STK_REF(struct stk_conv_dx_args, g, n->in[0]),
+                                 STK_REF(struct stk_conv_dx_args, w, n->in[1]),
                                  STK_REF(struct stk_conv_dx_args, dx, n->out[0])};
   stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dx, &a, sizeof a, refs, 3);
 }
@@ -110,9 +140,10 @@ const struct stk_op_def stk_op_conv_dx = {.lower = conv_dx_lower, .flops = conv_
 static void conv_dw_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
   struct stk_conv_dw_args a = {.s = shape_of(n)};
-  const struct stk_ref refs[] = {STK_REF(struct stk_conv_dw_args, x, n->in[0]), STK_REF(struct stk_conv_dw_args, g, n->in[1]),
-                                 STK_REF(struct stk_conv_dw_args, dw, n->out[0]),
-                                 STK_REF(struct stk_conv_dw_args, db, n->n_out == 2 ? n->out[1] : -1)};
+  const struct stk_ref refs[] = {
+      STK_REF(struct stk_conv_dw_args, x, n->in[0]), STK_REF(struct stk_conv_dw_args, g, n->in[1]),
+      STK_REF(struct stk_conv_dw_args, dw, n->out[0]),
+      STK_REF(struct stk_conv_dw_args, db, n->n_out == 2 ? n->out[1] : -1)};
   stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw, &a, sizeof a, refs, 4);
 }
 
@@ -129,15 +160,28 @@ static stk_t pool(stk_t x, const stk_pool2d_options *o, bool max, stk_loc at) {
   if (sx->rank != 4 || g->values[x.id].dtype != g->real) {
     return stk_symbol(g, stk_graph_fail(g, at, "pooling needs (n, c, h, w)"));
   }
-  struct stk_node n = {.op = STK_OP_POOL, .n_in = 1, .in = {x.id}, .n_out = 2, .f = {max}, .at = at};
-  int64_t attrs[STK_ATTR_I] = {sx->dim[0], sx->dim[1], sx->dim[2], sx->dim[3], sx->dim[1], o->kernel[0], o->kernel[1],
-                               o->stride[0] ? o->stride[0] : o->kernel[0], o->stride[1] ? o->stride[1] : o->kernel[1],
-                               o->padding[0], o->padding[1], 1, 1, 1};
+  struct stk_node n = {
+      .op = STK_OP_POOL, .n_in = 1, .in = {x.id}, .n_out = 2, .f = {max}, .at = at};
+  int64_t attrs[STK_ATTR_I] = {sx->dim[0],
+                               sx->dim[1],
+                               sx->dim[2],
+                               sx->dim[3],
+                               sx->dim[1],
+                               o->kernel[0],
+                               o->kernel[1],
+                               o->stride[0] ? o->stride[0] : o->kernel[0],
+                               o->stride[1] ? o->stride[1] : o->kernel[1],
+                               o->padding[0],
+                               o->padding[1],
+                               1,
+                               1,
+                               1};
   for (int32_t k = 0; k < STK_ATTR_I; k++) {
     n.i[k] = attrs[k];
   }
   if (!window_fits(&n) || 2 * n.i[9] > n.i[5] || 2 * n.i[10] > n.i[6]) {
-    return stk_symbol(g, stk_graph_fail(g, at, "pooling: window, stride and padding do not fit the image"));
+    return stk_symbol(
+        g, stk_graph_fail(g, at, "pooling: window, stride and padding do not fit the image"));
   }
   struct stk_conv_shape s = shape_of(&n);
   struct stk_shape y = {.rank = 4, .dim = {s.n, s.c, s.oh, s.ow}};
@@ -166,7 +210,8 @@ static void pool_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_ou
 static void pool_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
   struct stk_pool_args a = {.s = shape_of(n), .max = n->f[0] != 0};
-  const struct stk_ref refs[] = {STK_REF(struct stk_pool_args, x, n->in[0]), STK_REF(struct stk_pool_args, y, n->out[0]),
+  const struct stk_ref refs[] = {STK_REF(struct stk_pool_args, x, n->in[0]),
+                                 STK_REF(struct stk_pool_args, y, n->out[0]),
                                  STK_REF(struct stk_pool_args, argmax, n->out[1])};
   stk_lower_emit(lw, stk_lower_kernels(lw)->pool, &a, sizeof a, refs, 3);
 }

@@ -1,7 +1,8 @@
 /* Matrix products: matmul, linear. All are one op over the fixed-order GEMM.
  *
- * MATMUL attributes: i0 ta, i1 tb, i2 m, i3 n, i4 k, i5 batch outer, i6 batch inner, i7 a outer stride, i8 a inner, i9 b
- * outer, i10 b inner, i11 activation (enum stk_gemm_act). Inputs: a, b, bias or -1. A product per (outer, inner).
+ * MATMUL attributes: i0 ta, i1 tb, i2 m, i3 n, i4 k, i5 batch outer, i6 batch inner, i7 a outer
+ * stride, i8 a inner, i9 b outer, i10 b inner, i11 activation (enum stk_gemm_act). Inputs: a, b,
+ * bias or -1. A product per (outer, inner).
  */
 #include "engine/kernel/gemm.h"
 #include "engine/ops/chain.h"
@@ -16,8 +17,10 @@ struct batch {
   int64_t stride[2][2]; /* [operand][level], in matrices */
 };
 
-/* Broadcasts the batch dims (all but the last two) of a and b against those of out; false if more than two levels. */
-static bool collapse(const struct stk_shape *out, const struct stk_shape *const in[2], struct batch *b) {
+/* Broadcasts the batch dims (all but the last two) of a and b against those of out; false if more
+ * than two levels. */
+static bool collapse(const struct stk_shape *out, const struct stk_shape *const in[2],
+                     struct batch *b) {
   int32_t n = 0;
   int64_t count[STK_MAX_RANK], stride[2][STK_MAX_RANK], step[2] = {1, 1};
   int64_t full[2][STK_MAX_RANK];
@@ -33,7 +36,8 @@ static bool collapse(const struct stk_shape *out, const struct stk_shape *const 
     if (out->dim[d] == 1) {
       continue;
     }
-    bool joins = n > 0 && stride[0][n - 1] == full[0][d] * out->dim[d] && stride[1][n - 1] == full[1][d] * out->dim[d];
+    bool joins = n > 0 && stride[0][n - 1] == full[0][d] * out->dim[d] &&
+                 stride[1][n - 1] == full[1][d] * out->dim[d];
     n += joins ? 0 : 1;
     count[n - 1] = joins ? count[n - 1] * out->dim[d] : out->dim[d];
     stride[0][n - 1] = full[0][d];
@@ -110,22 +114,26 @@ stk_t stk_linear_at(stk_t x, stk_t w, stk_t b, stk_loc at) {
   }
   struct stk_graph *g = x.g;
   struct stk_shape sx = g->values[x.id].shape, sw = g->values[w.id].shape;
-  if (g->values[x.id].dtype != g->real || sx.rank < 1 || sw.rank != 2 || sx.dim[sx.rank - 1] != sw.dim[1]) {
+  if (g->values[x.id].dtype != g->real || sx.rank < 1 || sw.rank != 2 ||
+      sx.dim[sx.rank - 1] != sw.dim[1]) {
     return shapes_fail(g, "stk_linear", x, w, at);
   }
   if (b.g && (g->values[b.id].shape.rank != 1 || g->values[b.id].shape.dim[0] != sw.dim[0])) {
     return shapes_fail(g, "stk_linear (bias)", w, b, at);
   }
   int64_t rows = stk_shape_numel(&sx) / sw.dim[1];
-  int32_t flat = stk_graph_view(g, x.id, (struct stk_shape){.rank = 2, .dim = {rows, sw.dim[1]}}, at);
+  int32_t flat =
+      stk_graph_view(g, x.id, (struct stk_shape){.rank = 2, .dim = {rows, sw.dim[1]}}, at);
   struct stk_shape out = {.rank = 2, .dim = {rows, sw.dim[0]}};
   int32_t y = stk_build_matmul(g, flat, false, w.id, true, b.g ? b.id : -1, out, at);
   sx.dim[sx.rank - 1] = sw.dim[0];
   return stk_symbol(g, y < 0 ? -1 : stk_graph_view(g, y, sx, at));
 }
 
-/* The gradient of an operand, computed over the full batch and then summed over what was broadcast. */
-static struct stk_shape full_shape(const struct stk_graph *g, const struct stk_node *n, int32_t value) {
+/* The gradient of an operand, computed over the full batch and then summed over what was broadcast.
+ */
+static struct stk_shape full_shape(const struct stk_graph *g, const struct stk_node *n,
+                                   int32_t value) {
   struct stk_shape out = g->values[n->out[0]].shape;
   const struct stk_shape *s = &g->values[value].shape;
   out.dim[out.rank - 2] = s->dim[s->rank - 2];
@@ -140,12 +148,14 @@ static void grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_out) {
   int32_t a = n.in[0], b = n.in[1], gy = g_out[0];
   if (stk_autodiff_wants(ad, a)) {
     struct stk_shape s = full_shape(g, &n, a);
-    int32_t d = ta ? stk_build_matmul(g, b, tb, gy, true, -1, s, n.at) : stk_build_matmul(g, gy, false, b, !tb, -1, s, n.at);
+    int32_t d = ta ? stk_build_matmul(g, b, tb, gy, true, -1, s, n.at)
+                   : stk_build_matmul(g, gy, false, b, !tb, -1, s, n.at);
     stk_autodiff_give(ad, a, stk_build_sum_to(g, d, &g->values[a].shape, n.at));
   }
   if (stk_autodiff_wants(ad, b)) {
     struct stk_shape s = full_shape(g, &n, b);
-    int32_t d = tb ? stk_build_matmul(g, gy, true, a, ta, -1, s, n.at) : stk_build_matmul(g, a, !ta, gy, false, -1, s, n.at);
+    int32_t d = tb ? stk_build_matmul(g, gy, true, a, ta, -1, s, n.at)
+                   : stk_build_matmul(g, a, !ta, gy, false, -1, s, n.at);
     stk_autodiff_give(ad, b, stk_build_sum_to(g, d, &g->values[b].shape, n.at));
   }
   if (n.in[2] >= 0 && stk_autodiff_wants(ad, n.in[2])) {
@@ -156,35 +166,36 @@ static void grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_out) {
 static void lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
   struct stk_gemm_args a = {
-    .m = n->i[M],
-    .n = n->i[N],
-    .k = n->i[K],
-    .lda = n->i[TA] ? n->i[M] : n->i[K],
-    .ldb = n->i[TB] ? n->i[K] : n->i[N],
-    .ldc = n->i[N],
-    .batch_outer = n->i[OUTER],
-    .batch_inner = n->i[INNER],
-    .a_outer = n->i[A_OUTER],
-    .a_inner = n->i[A_INNER],
-    .b_outer = n->i[B_OUTER],
-    .b_inner = n->i[B_INNER],
-    .c_outer = n->i[INNER] * n->i[M] * n->i[N],
-    .c_inner = n->i[M] * n->i[N],
-    .ta = n->i[TA] != 0,
-    .tb = n->i[TB] != 0,
-    .bias_kind = n->in[2] >= 0 ? STK_GEMM_BIAS_COLUMN : STK_GEMM_BIAS_NONE,
-    .act = (enum stk_gemm_act)n->i[ACT],
+      .m = n->i[M],
+      .n = n->i[N],
+      .k = n->i[K],
+      .lda = n->i[TA] ? n->i[M] : n->i[K],
+      .ldb = n->i[TB] ? n->i[K] : n->i[N],
+      .ldc = n->i[N],
+      .batch_outer = n->i[OUTER],
+      .batch_inner = n->i[INNER],
+      .a_outer = n->i[A_OUTER],
+      .a_inner = n->i[A_INNER],
+      .b_outer = n->i[B_OUTER],
+      .b_inner = n->i[B_INNER],
+      .c_outer = n->i[INNER] * n->i[M] * n->i[N],
+      .c_inner = n->i[M] * n->i[N],
+      .ta = n->i[TA] != 0,
+      .tb = n->i[TB] != 0,
+      .bias_kind = n->in[2] >= 0 ? STK_GEMM_BIAS_COLUMN : STK_GEMM_BIAS_NONE,
+      .act = (enum stk_gemm_act)n->i[ACT],
   };
   stk_gemm_split(&a, stk_lower_threads(lw));
-  const struct stk_ref refs[] = {STK_REF(struct stk_gemm_args, a, n->in[0]), STK_REF(struct stk_gemm_args, b, n->in[1]),
-                                 STK_REF(struct stk_gemm_args, c, n->out[0]),
-                                 STK_REF(struct stk_gemm_args, bias, n->in[2])};
+  const struct stk_ref refs[] = {
+      STK_REF(struct stk_gemm_args, a, n->in[0]), STK_REF(struct stk_gemm_args, b, n->in[1]),
+      STK_REF(struct stk_gemm_args, c, n->out[0]), STK_REF(struct stk_gemm_args, bias, n->in[2])};
   stk_lower_emit(lw, stk_lower_kernels(lw)->gemm, &a, sizeof a, refs, 4);
 }
 
 static double flops(const struct stk_graph *g, const struct stk_node *n) {
   (void)g;
-  return 2.0 * (double)n->i[M] * (double)n->i[N] * (double)n->i[K] * (double)n->i[OUTER] * (double)n->i[INNER];
+  return 2.0 * (double)n->i[M] * (double)n->i[N] * (double)n->i[K] * (double)n->i[OUTER] *
+         (double)n->i[INNER];
 }
 
 const struct stk_op_def stk_op_matmul = {.grad = grad, .lower = lower, .flops = flops};

@@ -1,8 +1,8 @@
 /* Layer norm and batch norm.
  *
  * LAYER_NORM: in x, gamma, beta (-1: none); out y, mean, rstd; f0 eps.
- * BATCH_NORM (training): in x, gamma, beta; out y, mean, rstd; f0 eps, f1 momentum; i0, i1: running mean and variance
- * (index + 1; 0: none), updated as a side effect.
+ * BATCH_NORM (training): in x, gamma, beta; out y, mean, rstd; f0 eps, f1 momentum; i0, i1: running
+ * mean and variance (index + 1; 0: none), updated as a side effect.
  */
 #include "engine/ops/batch_norm.h"
 #include "engine/ops/ops.h"
@@ -21,14 +21,17 @@ stk_t stk_layer_norm_at(stk_t x, stk_t gamma, stk_t beta, double eps, stk_loc at
   bool fits = n > 0 && g->values[x.id].dtype == g->real && (!gamma.g || stk_numel(gamma) == n) &&
               (!beta.g || stk_numel(beta) == n);
   if (!fits) {
-    return stk_symbol(g, stk_graph_fail(g, at, "stk_layer_norm: gamma and beta have as many elements as the last dim"));
+    return stk_symbol(
+        g, stk_graph_fail(g, at,
+                          "stk_layer_norm: gamma and beta have as many elements as the last dim"));
   }
   struct stk_shape rows = {.rank = 1, .dim = {stk_shape_numel(&s) / n}};
   struct stk_node node = {.op = STK_OP_LAYER_NORM, .n_in = 3, .n_out = 3, .f = {eps}, .at = at};
   node.in[0] = x.id;
   node.in[1] = gamma.g ? gamma.id : -1;
   node.in[2] = beta.g ? beta.id : -1;
-  int32_t id = stk_graph_add(g, &node, (struct stk_shape[]){s, rows, rows}, (stk_dtype[]){g->real, g->real, g->real});
+  int32_t id = stk_graph_add(g, &node, (struct stk_shape[]){s, rows, rows},
+                             (stk_dtype[]){g->real, g->real, g->real});
   return stk_symbol(g, id < 0 ? -1 : g->nodes[id].out[0]);
 }
 
@@ -40,13 +43,20 @@ static void layer_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_o
     return;
   }
   if (stk_autodiff_wants(ad, x)) {
-    struct stk_node b = {.op = STK_OP_LAYER_NORM_BWD, .n_in = 5, .in = {x, gy, n.in[1], n.out[1], n.out[2]}, .at = n.at};
+    struct stk_node b = {.op = STK_OP_LAYER_NORM_BWD,
+                         .n_in = 5,
+                         .in = {x, gy, n.in[1], n.out[1], n.out[2]},
+                         .at = n.at};
     stk_autodiff_give(ad, x, stk_graph_add1(g, &b, g->values[x].shape, g->real));
   }
   if (stk_autodiff_wants(ad, n.in[1]) || stk_autodiff_wants(ad, n.in[2])) {
     const struct stk_shape *s = &g->values[x].shape;
     struct stk_shape p = {.rank = 1, .dim = {s->dim[s->rank - 1]}};
-    struct stk_node d = {.op = STK_OP_LAYER_NORM_DPARAM, .n_in = 4, .in = {x, gy, n.out[1], n.out[2]}, .n_out = 2, .at = n.at};
+    struct stk_node d = {.op = STK_OP_LAYER_NORM_DPARAM,
+                         .n_in = 4,
+                         .in = {x, gy, n.out[1], n.out[2]},
+                         .n_out = 2,
+                         .at = n.at};
     int32_t id = stk_graph_add(g, &d, (struct stk_shape[]){p, p}, (stk_dtype[]){g->real, g->real});
     if (id >= 0) {
       stk_autodiff_give(ad, n.in[1], g->nodes[id].out[0]);
@@ -66,10 +76,12 @@ static void layer_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &g->nodes[node];
   struct stk_layernorm_args a = {.eps = n->f[0]};
   rows_of(g, n->in[0], &a.rows, &a.n);
-  const struct stk_ref refs[] = {
-    STK_REF(struct stk_layernorm_args, x, n->in[0]),    STK_REF(struct stk_layernorm_args, gamma, n->in[1]),
-    STK_REF(struct stk_layernorm_args, beta, n->in[2]), STK_REF(struct stk_layernorm_args, y, n->out[0]),
-    STK_REF(struct stk_layernorm_args, mean, n->out[1]), STK_REF(struct stk_layernorm_args, rstd, n->out[2])};
+  const struct stk_ref refs[] = {STK_REF(struct stk_layernorm_args, x, n->in[0]),
+                                 STK_REF(struct stk_layernorm_args, gamma, n->in[1]),
+                                 STK_REF(struct stk_layernorm_args, beta, n->in[2]),
+                                 STK_REF(struct stk_layernorm_args, y, n->out[0]),
+                                 STK_REF(struct stk_layernorm_args, mean, n->out[1]),
+                                 STK_REF(struct stk_layernorm_args, rstd, n->out[2])};
   stk_lower_emit(lw, stk_lower_kernels(lw)->layernorm, &a, sizeof a, refs, 6);
 }
 
@@ -80,10 +92,12 @@ static void layer_bwd_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &g->nodes[node];
   struct stk_layernorm_bwd_args a = {0};
   rows_of(g, n->in[0], &a.rows, &a.n);
-  const struct stk_ref refs[] = {
-    STK_REF(struct stk_layernorm_bwd_args, x, n->in[0]),     STK_REF(struct stk_layernorm_bwd_args, g, n->in[1]),
-    STK_REF(struct stk_layernorm_bwd_args, gamma, n->in[2]), STK_REF(struct stk_layernorm_bwd_args, mean, n->in[3]),
-    STK_REF(struct stk_layernorm_bwd_args, rstd, n->in[4]),  STK_REF(struct stk_layernorm_bwd_args, dx, n->out[0])};
+  const struct stk_ref refs[] = {STK_REF(struct stk_layernorm_bwd_args, x, n->in[0]),
+                                 STK_REF(struct stk_layernorm_bwd_args, g, n->in[1]),
+                                 STK_REF(struct stk_layernorm_bwd_args, gamma, n->in[2]),
+                                 STK_REF(struct stk_layernorm_bwd_args, mean, n->in[3]),
+                                 STK_REF(struct stk_layernorm_bwd_args, rstd, n->in[4]),
+                                 STK_REF(struct stk_layernorm_bwd_args, dx, n->out[0])};
   stk_lower_emit(lw, stk_lower_kernels(lw)->layernorm_bwd, &a, sizeof a, refs, 6);
 }
 
@@ -107,8 +121,9 @@ const struct stk_op_def stk_op_layer_norm_dparam = {.lower = layer_dparam_lower}
 
 /* ---- batch norm over (n, c, inner...) */
 
-int32_t stk_build_batch_norm(struct stk_graph *g, int32_t x, int32_t gamma, int32_t beta, int32_t run_mean,
-                             int32_t run_var, double eps, double momentum, stk_loc at) {
+int32_t stk_build_batch_norm(struct stk_graph *g, int32_t x, int32_t gamma, int32_t beta,
+                             int32_t run_mean, int32_t run_var, double eps, double momentum,
+                             stk_loc at) {
   struct stk_shape s = g->values[x].shape;
   if (s.rank < 2) {
     return stk_graph_fail(g, at, "batch norm needs a batch and a channel dim");
@@ -116,10 +131,15 @@ int32_t stk_build_batch_norm(struct stk_graph *g, int32_t x, int32_t gamma, int3
   struct stk_shape c = {.rank = 1, .dim = {s.dim[1]}};
   if (g->stage != STK_TRAIN) {
     int32_t m = stk_graph_running(g, run_mean), v = stk_graph_running(g, run_var);
-    struct stk_node e = {.op = STK_OP_BATCH_NORM_APPLY, .n_in = 5, .in = {x, m, v, gamma, beta}, .f = {eps}, .at = at};
+    struct stk_node e = {.op = STK_OP_BATCH_NORM_APPLY,
+                         .n_in = 5,
+                         .in = {x, m, v, gamma, beta},
+                         .f = {eps},
+                         .at = at};
     return m < 0 || v < 0 ? -1 : stk_graph_add1(g, &e, s, g->real);
   }
-  struct stk_node n = {.op = STK_OP_BATCH_NORM, .n_in = 5, .n_out = 3, .f = {eps, momentum}, .at = at};
+  struct stk_node n = {
+      .op = STK_OP_BATCH_NORM, .n_in = 5, .n_out = 3, .f = {eps, momentum}, .at = at};
   n.in[0] = x;
   n.in[1] = gamma;
   n.in[2] = beta;
@@ -130,7 +150,8 @@ int32_t stk_build_batch_norm(struct stk_graph *g, int32_t x, int32_t gamma, int3
   if (n.in[3] < 0 || n.in[4] < 0) {
     return -1;
   }
-  int32_t id = stk_graph_add(g, &n, (struct stk_shape[]){s, c, c}, (stk_dtype[]){g->real, g->real, g->real});
+  int32_t id =
+      stk_graph_add(g, &n, (struct stk_shape[]){s, c, c}, (stk_dtype[]){g->real, g->real, g->real});
   if (id < 0) {
     return -1;
   }
@@ -145,8 +166,11 @@ static void batch_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_o
     return;
   }
   struct stk_shape c = {.rank = 1, .dim = {g->values[n.in[0]].shape.dim[1]}};
-  struct stk_node b = {.op = STK_OP_BATCH_NORM_BWD, .n_in = 5, .in = {n.in[0], g_out[0], n.out[1], n.out[2], n.in[1]},
-                       .n_out = 3, .at = n.at};
+  struct stk_node b = {.op = STK_OP_BATCH_NORM_BWD,
+                       .n_in = 5,
+                       .in = {n.in[0], g_out[0], n.out[1], n.out[2], n.in[1]},
+                       .n_out = 3,
+                       .at = n.at};
   int32_t id = stk_graph_add(g, &b, (struct stk_shape[]){g->values[n.in[0]].shape, c, c},
                              (stk_dtype[]){g->real, g->real, g->real});
   for (int32_t k = 0; k < 3 && id >= 0; k++) {
@@ -166,14 +190,15 @@ static void batch_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &g->nodes[node];
   struct stk_batchnorm_stats_args s = {.eps = n->f[0], .momentum = n->f[1]};
   planes(g, n->in[0], &s.n, &s.c, &s.inner);
-  const struct stk_ref stats[] = {
-    STK_REF(struct stk_batchnorm_stats_args, x, n->in[0]),
-    STK_REF(struct stk_batchnorm_stats_args, mean, n->out[1]),
-    STK_REF(struct stk_batchnorm_stats_args, rstd, n->out[2]),
-    STK_REF(struct stk_batchnorm_stats_args, run_mean, n->in[3]),
-    STK_REF(struct stk_batchnorm_stats_args, run_var, n->in[4]),
-    STK_REF(struct stk_batchnorm_stats_args, run_mean_out, stk_lower_running_out(lw, (int32_t)n->i[0])),
-    STK_REF(struct stk_batchnorm_stats_args, run_var_out, stk_lower_running_out(lw, (int32_t)n->i[1]))};
+  const struct stk_ref stats[] = {STK_REF(struct stk_batchnorm_stats_args, x, n->in[0]),
+                                  STK_REF(struct stk_batchnorm_stats_args, mean, n->out[1]),
+                                  STK_REF(struct stk_batchnorm_stats_args, rstd, n->out[2]),
+                                  STK_REF(struct stk_batchnorm_stats_args, run_mean, n->in[3]),
+                                  STK_REF(struct stk_batchnorm_stats_args, run_var, n->in[4]),
+                                  STK_REF(struct stk_batchnorm_stats_args, run_mean_out,
+                                          stk_lower_running_out(lw, (int32_t)n->i[0])),
+                                  STK_REF(struct stk_batchnorm_stats_args, run_var_out,
+                                          stk_lower_running_out(lw, (int32_t)n->i[1]))};
   stk_lower_emit(lw, stk_lower_kernels(lw)->batchnorm_stats, &s, sizeof s, stats, 7);
   struct stk_batchnorm_apply_args a = {.n = s.n, .c = s.c, .inner = s.inner, .eps = n->f[0]};
   const struct stk_ref apply[] = {STK_REF(struct stk_batchnorm_apply_args, x, n->in[0]),

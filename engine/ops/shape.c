@@ -1,6 +1,7 @@
 /* Views, copies and fills: reshape, permute, slice, concat, expand, constants.
  *
- * COPY attributes: i0 kind; PERMUTE: i1.. axes; SLICE and UNSLICE: i1 axis, i2 start; CONCAT: i1 axis.
+ * COPY attributes: i0 kind; PERMUTE: i1.. axes; SLICE and UNSLICE: i1 axis, i2 start; CONCAT: i1
+ * axis.
  */
 #include "engine/ops/chain.h"
 #include "engine/ops/ops.h"
@@ -38,7 +39,8 @@ stk_t stk_reshape_at(stk_t x, int32_t rank, const int64_t *dims, stk_loc at) {
   if (open >= 0 ? total % known != 0 : total != known) {
     char a[96], b[96];
     stk_shape_text(&x.g->values[x.id].shape, a, sizeof a);
-    return stk_symbol(x.g, stk_graph_fail(x.g, at, "cannot reshape %s to %s", a, stk_shape_text(&s, b, sizeof b)));
+    return stk_symbol(x.g, stk_graph_fail(x.g, at, "cannot reshape %s to %s", a,
+                                          stk_shape_text(&s, b, sizeof b)));
   }
   return stk_symbol(x.g, stk_graph_view(x.g, x.id, s, at));
 }
@@ -125,7 +127,8 @@ stk_t stk_slice_at(stk_t x, int32_t axis, int64_t start, int64_t len, stk_loc at
   if (a < 0 || start < 0 || len <= 0 || start > s.dim[a] || len > s.dim[a] - start) {
     return fail(x, at, "stk_slice: outside the tensor");
   }
-  struct stk_node n = {.op = STK_OP_COPY, .n_in = 1, .in = {x.id}, .i = {COPY_SLICE, a, start}, .at = at};
+  struct stk_node n = {
+      .op = STK_OP_COPY, .n_in = 1, .in = {x.id}, .i = {COPY_SLICE, a, start}, .at = at};
   s.dim[a] = len;
   return stk_symbol(x.g, stk_graph_add1(x.g, &n, s, v->dtype));
 }
@@ -164,7 +167,8 @@ stk_t stk_expand_at(stk_t x, int32_t rank, const int64_t *dims, stk_loc at) {
     return fail(x, at, "stk_expand: at most six dims");
   }
   want = stk_shape_make(rank, dims);
-  if (!stk_shape_broadcast(&x.g->values[x.id].shape, &want, &got) || !stk_shape_equal(&want, &got)) {
+  if (!stk_shape_broadcast(&x.g->values[x.id].shape, &want, &got) ||
+      !stk_shape_equal(&want, &got)) {
     return fail(x, at, "stk_expand: the shape does not broadcast to that");
   }
   return stk_symbol(x.g, stk_build_expand(x.g, x.id, &want, at));
@@ -181,7 +185,11 @@ static void copy_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_ou
     }
     stk_autodiff_give(ad, n.in[0], stk_permute_at(gy, back, n.at).id);
   } else if (n.i[0] == COPY_SLICE) {
-    struct stk_node b = {.op = STK_OP_COPY, .n_in = 1, .in = {gy.id}, .i = {COPY_UNSLICE, n.i[1], n.i[2]}, .at = n.at};
+    struct stk_node b = {.op = STK_OP_COPY,
+                         .n_in = 1,
+                         .in = {gy.id},
+                         .i = {COPY_UNSLICE, n.i[1], n.i[2]},
+                         .at = n.at};
     stk_autodiff_give(ad, n.in[0], stk_graph_add1(g, &b, g->values[n.in[0]].shape, g->real));
   } else if (n.i[0] == COPY_UNSLICE) {
     int64_t len = g->values[n.in[0]].shape.dim[n.i[1]];
@@ -207,7 +215,8 @@ static void strides_of(const struct stk_shape *s, int64_t *stride) {
 }
 
 /* Right-aligns rank dims into the kernel's six. */
-static void align(struct stk_copy_args *a, const struct stk_shape *s, const int64_t *xs, const int64_t *ys) {
+static void align(struct stk_copy_args *a, const struct stk_shape *s, const int64_t *xs,
+                  const int64_t *ys) {
   for (int32_t d = 0; d < STK_COPY_RANK; d++) {
     int32_t from = d - (STK_COPY_RANK - s->rank);
     a->dim[d] = from < 0 ? 1 : s->dim[from];
@@ -217,7 +226,8 @@ static void align(struct stk_copy_args *a, const struct stk_shape *s, const int6
 }
 
 static void emit_copy(struct stk_lower *lw, const struct stk_copy_args *a, int32_t x, int32_t y) {
-  const struct stk_ref refs[] = {STK_REF(struct stk_copy_args, x, x), STK_REF(struct stk_copy_args, y, y)};
+  const struct stk_ref refs[] = {STK_REF(struct stk_copy_args, x, x),
+                                 STK_REF(struct stk_copy_args, y, y)};
   stk_lower_emit(lw, stk_lower_kernels(lw)->copy, a, sizeof *a, refs, 2);
 }
 
@@ -238,32 +248,32 @@ static void copy_lower(struct stk_lower *lw, int32_t node) {
   strides_of(in, in_stride);
   strides_of(&out->shape, ys);
   switch (n->i[0]) {
-  case COPY_PERMUTE:
-    for (int32_t i = 0; i < in->rank; i++) {
-      xs[i] = in_stride[n->i[1 + i]];
-    }
-    align(&a, &out->shape, xs, ys);
-    emit_copy(lw, &a, n->in[0], n->out[0]);
-    break;
-  case COPY_SLICE:
-    align(&a, &out->shape, in_stride, ys);
-    a.x_off = n->i[2] * in_stride[n->i[1]];
-    emit_copy(lw, &a, n->in[0], n->out[0]);
-    break;
-  case COPY_UNSLICE:
-    emit_fill(lw, n->out[0], 0.0);
-    align(&a, in, in_stride, ys);
-    a.y_off = n->i[2] * ys[n->i[1]];
-    emit_copy(lw, &a, n->in[0], n->out[0]);
-    break;
-  default:
-    for (int32_t k = 0; k < n->n_in; k++) {
-      const struct stk_shape *s = &g->values[n->in[k]].shape;
-      strides_of(s, in_stride);
-      align(&a, s, in_stride, ys);
-      emit_copy(lw, &a, n->in[k], n->out[0]);
-      a.y_off += s->dim[n->i[1]] * ys[n->i[1]];
-    }
+    case COPY_PERMUTE:
+      for (int32_t i = 0; i < in->rank; i++) {
+        xs[i] = in_stride[n->i[1 + i]];
+      }
+      align(&a, &out->shape, xs, ys);
+      emit_copy(lw, &a, n->in[0], n->out[0]);
+      break;
+    case COPY_SLICE:
+      align(&a, &out->shape, in_stride, ys);
+      a.x_off = n->i[2] * in_stride[n->i[1]];
+      emit_copy(lw, &a, n->in[0], n->out[0]);
+      break;
+    case COPY_UNSLICE:
+      emit_fill(lw, n->out[0], 0.0);
+      align(&a, in, in_stride, ys);
+      a.y_off = n->i[2] * ys[n->i[1]];
+      emit_copy(lw, &a, n->in[0], n->out[0]);
+      break;
+    default:
+      for (int32_t k = 0; k < n->n_in; k++) {
+        const struct stk_shape *s = &g->values[n->in[k]].shape;
+        strides_of(s, in_stride);
+        align(&a, s, in_stride, ys);
+        emit_copy(lw, &a, n->in[k], n->out[0]);
+        a.y_off += s->dim[n->i[1]] * ys[n->i[1]];
+      }
   }
 }
 

@@ -6,7 +6,8 @@
 
 static void begin(stk_optim *o, int kind, double lr, double weight_decay) {
   struct sp_strings freeze = o->opts.freeze;
-  o->opts = (struct sp_optimizer_opts){.given = true, .kind = kind, .lr = lr, .weight_decay = weight_decay, .eps = 1e-8};
+  o->opts = (struct sp_optimizer_opts){
+      .given = true, .kind = kind, .lr = lr, .weight_decay = weight_decay, .eps = 1e-8};
   o->opts.freeze = freeze;
   o->betas[0] = 0.9;
   o->betas[1] = 0.999;
@@ -47,13 +48,16 @@ void stk_optim_group(stk_optim *o, const char *pattern, double lr, double weight
   size_t n = o->opts.n_groups;
   if (n == STK_CONFIGURE_GROUPS || !pattern || strlen(pattern) >= sizeof o->patterns[0]) {
     if (!o->err.status) {
-      sp_fail(&o->err, SP_EMODULE, "configure_optimizers: at most %d groups, patterns of at most 127 bytes",
+      sp_fail(&o->err, SP_EMODULE,
+              "configure_optimizers: at most %d groups, patterns of at most 127 bytes",
               STK_CONFIGURE_GROUPS);
     }
     return;
   }
   memcpy(o->patterns[n], pattern, strlen(pattern) + 1);
-  o->groups[n] = (struct sp_group_opts){.match = o->patterns[n], .lr = lr < 0.0 ? (double)NAN : lr,
-                                        .weight_decay = weight_decay < 0.0 ? (double)NAN : weight_decay};
+  o->groups[n] =
+      (struct sp_group_opts){.match = o->patterns[n],
+                             .lr = lr < 0.0 ? (double)NAN : lr,
+                             .weight_decay = weight_decay < 0.0 ? (double)NAN : weight_decay};
   o->opts.n_groups = n + 1;
 }

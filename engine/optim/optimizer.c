@@ -45,9 +45,12 @@ static sp_status group_check(const struct stk_optimizer *o, size_t i, struct sp_
     const char *name;
     double value, below; /* 0 <= value < below */
   } rules[] = {
-      {"lr", g->lr, HUGE_VAL},          {"weight_decay", g->weight_decay, HUGE_VAL},
-      {"momentum", g->momentum, HUGE_VAL}, {"betas[0]", g->beta1, 1.0},
-      {"betas[1]", g->beta2, 1.0},      {"eps", g->eps, HUGE_VAL},
+      {"lr", g->lr, HUGE_VAL},
+      {"weight_decay", g->weight_decay, HUGE_VAL},
+      {"momentum", g->momentum, HUGE_VAL},
+      {"betas[0]", g->beta1, 1.0},
+      {"betas[1]", g->beta2, 1.0},
+      {"eps", g->eps, HUGE_VAL},
   };
   for (size_t k = 0; k < sizeof rules / sizeof *rules; k++) {
     if (!(rules[k].value >= 0.0 && rules[k].value < rules[k].below)) {
@@ -56,8 +59,8 @@ static sp_status group_check(const struct stk_optimizer *o, size_t i, struct sp_
     }
   }
   if (o->nesterov && (g->momentum == 0.0 || o->dampening != 0.0)) {
-    return sp_fail(err, SP_EINVAL,
-                   "optimizer, group %zu: nesterov needs momentum and no dampening", i);
+    return sp_fail(err, SP_EINVAL, "optimizer, group %zu: nesterov needs momentum and no dampening",
+                   i);
   }
   return SP_OK;
 }
@@ -119,8 +122,7 @@ static void slices_fill(struct stk_optimizer *o, const struct stk_optim_tensor *
       if (joins) {
         last->n = tensors[t].offset + tensors[t].n - last->offset;
       } else {
-        o->slice[o->n_slices++] =
-            (struct stk_optim_slice){tensors[t].offset, tensors[t].n, group};
+        o->slice[o->n_slices++] = (struct stk_optim_slice){tensors[t].offset, tensors[t].n, group};
       }
     }
     before = group;
@@ -130,9 +132,9 @@ static void slices_fill(struct stk_optimizer *o, const struct stk_optim_tensor *
 sp_status stk_optimizer_new(const struct sp_optimizer_opts *opts,
                             const struct stk_optim_tensor *tensors, size_t n_tensors,
                             struct stk_optimizer **out_optimizer, struct sp_err *err) {
-  static const stk_optim_kind kinds[] = {
-      [SP_OPTIM_SGD] = STK_OPTIM_SGD, [SP_OPTIM_ADAM] = STK_OPTIM_ADAM,
-      [SP_OPTIM_ADAMW] = STK_OPTIM_ADAMW};
+  static const stk_optim_kind kinds[] = {[SP_OPTIM_SGD] = STK_OPTIM_SGD,
+                                         [SP_OPTIM_ADAM] = STK_OPTIM_ADAM,
+                                         [SP_OPTIM_ADAMW] = STK_OPTIM_ADAMW};
   if (opts->kind < SP_OPTIM_SGD || opts->kind > SP_OPTIM_ADAMW) {
     return sp_fail(err, SP_EINVAL, "optimizer: unknown kind %d", opts->kind);
   }

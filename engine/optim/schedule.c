@@ -15,31 +15,30 @@ static sp_status check(const struct sp_lr_opts *o, size_t i, struct sp_err *err)
                    (long long)o->frequency);
   }
   switch ((sp_lr_class)o->kind) {
-  case SP_LR_CONSTANT:
-    return SP_OK;
-  case SP_LR_STEP:
-    return o->step_size >= 1 ? SP_OK
-                             : sp_fail(err, SP_EINVAL,
-                                       "lr_scheduler %zu: step_size is %lld, must be at least 1", i,
-                                       (long long)o->step_size);
-  case SP_LR_COSINE:
-    return o->t_max >= 1
-               ? SP_OK
-               : sp_fail(err, SP_EINVAL,
-                         "lr_scheduler %zu: t_max is %lld, must be at least 1", i,
-                         (long long)o->t_max);
-  case SP_LR_LINEAR_WARMUP:
-    return o->total_iters >= 1
-               ? SP_OK
-               : sp_fail(err, SP_EINVAL,
-                         "lr_scheduler %zu: total_iters is %lld, must be at least 1", i,
-                         (long long)o->total_iters);
-  case SP_LR_REDUCE_ON_PLATEAU:
-    return o->factor < 1.0 && o->factor >= 0.0
-               ? SP_OK
-               : sp_fail(err, SP_EINVAL,
-                         "lr_scheduler %zu: factor of reduce_on_plateau is %g, must be in [0, 1)",
-                         i, o->factor);
+    case SP_LR_CONSTANT:
+      return SP_OK;
+    case SP_LR_STEP:
+      return o->step_size >= 1 ? SP_OK
+                               : sp_fail(err, SP_EINVAL,
+                                         "lr_scheduler %zu: step_size is %lld, must be at least 1",
+                                         i, (long long)o->step_size);
+    case SP_LR_COSINE:
+      return o->t_max >= 1
+                 ? SP_OK
+                 : sp_fail(err, SP_EINVAL, "lr_scheduler %zu: t_max is %lld, must be at least 1", i,
+                           (long long)o->t_max);
+    case SP_LR_LINEAR_WARMUP:
+      return o->total_iters >= 1
+                 ? SP_OK
+                 : sp_fail(err, SP_EINVAL,
+                           "lr_scheduler %zu: total_iters is %lld, must be at least 1", i,
+                           (long long)o->total_iters);
+    case SP_LR_REDUCE_ON_PLATEAU:
+      return o->factor < 1.0 && o->factor >= 0.0
+                 ? SP_OK
+                 : sp_fail(err, SP_EINVAL,
+                           "lr_scheduler %zu: factor of reduce_on_plateau is %g, must be in [0, 1)",
+                           i, o->factor);
   }
   return sp_fail(err, SP_EINVAL, "lr_scheduler %zu: unknown kind %d", i, o->kind);
 }
@@ -66,8 +65,8 @@ sp_status stk_schedule_init(const struct sp_lr_chain *chain, int64_t run_steps, 
                             struct sp_err *err) {
   struct stk_schedule s = {.n = chain->n};
   if (chain->n > STK_SCHEDULE_MAX) {
-    return sp_fail(err, SP_EINVAL, "lr_scheduler: %zu schedules, at most %d are possible",
-                   chain->n, (int)STK_SCHEDULE_MAX);
+    return sp_fail(err, SP_EINVAL, "lr_scheduler: %zu schedules, at most %d are possible", chain->n,
+                   (int)STK_SCHEDULE_MAX);
   }
   for (size_t i = 0; i < s.n; i++) {
     struct sp_lr_opts *o = &s.item[i];
@@ -104,20 +103,20 @@ static double reduced(const struct sp_lr_opts *o, int64_t reductions, double lr)
 static double apply(const struct sp_lr_opts *o, const struct stk_schedule_state *state,
                     int64_t count, double lr) {
   switch ((sp_lr_class)o->kind) {
-  case SP_LR_CONSTANT:
-    return o->total_iters == SP_INT_NONE || count < o->total_iters ? lr * o->factor : lr;
-  case SP_LR_STEP:
-    return lr * stk_pow_int_d(o->gamma, count / o->step_size);
-  case SP_LR_COSINE: {
-    const double turn = (double)(count % (2 * o->t_max)) / (double)o->t_max;
-    return o->eta_min + (lr - o->eta_min) * (1.0 + stk_cospi_d(turn)) / 2.0;
-  }
-  case SP_LR_LINEAR_WARMUP: {
-    const double part = (double)min64(count, o->total_iters) / (double)o->total_iters;
-    return lr * (o->start_factor + (o->end_factor - o->start_factor) * part);
-  }
-  case SP_LR_REDUCE_ON_PLATEAU:
-    return reduced(o, state->reductions, lr);
+    case SP_LR_CONSTANT:
+      return o->total_iters == SP_INT_NONE || count < o->total_iters ? lr * o->factor : lr;
+    case SP_LR_STEP:
+      return lr * stk_pow_int_d(o->gamma, count / o->step_size);
+    case SP_LR_COSINE: {
+      const double turn = (double)(count % (2 * o->t_max)) / (double)o->t_max;
+      return o->eta_min + (lr - o->eta_min) * (1.0 + stk_cospi_d(turn)) / 2.0;
+    }
+    case SP_LR_LINEAR_WARMUP: {
+      const double part = (double)min64(count, o->total_iters) / (double)o->total_iters;
+      return lr * (o->start_factor + (o->end_factor - o->start_factor) * part);
+    }
+    case SP_LR_REDUCE_ON_PLATEAU:
+      return reduced(o, state->reductions, lr);
   }
   return lr;
 }

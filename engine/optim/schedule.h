@@ -27,9 +27,9 @@
 enum { STK_SCHEDULE_MAX = 8 };
 
 struct stk_schedule_state {
-  double best;        /* of the monitored metric */
-  int64_t bad;        /* observations since best */
-  int64_t cooldown;   /* observations still to ignore */
+  double best;      /* of the monitored metric */
+  int64_t bad;      /* observations since best */
+  int64_t cooldown; /* observations still to ignore */
   int64_t reductions;
 };
 

@@ -1,7 +1,9 @@
-/* Reverse-mode differentiation over the traced graph: one rule per op, applied in descending node id.
+/* Reverse-mode differentiation over the traced graph: one rule per op, applied in descending node
+ * id.
  *
- * Because nodes are visited in descending id and a rule gives its gradients in ascending input position, a value's
- * gradients add in descending consumer id: the order that docs/numerics.md states, whatever the schedule does later.
+ * Because nodes are visited in descending id and a rule gives its gradients in ascending input
+ * position, a value's gradients add in descending consumer id: the order that docs/numerics.md
+ * states, whatever the schedule does later.
  */
 #include "engine/ops/ops.h"
 #include "engine/plan/plan.h"

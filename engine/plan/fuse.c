@@ -1,8 +1,10 @@
-/* Fusion: elementwise chains swallow the chains that feed them, and products take a relu as epilogue.
+/* Fusion: elementwise chains swallow the chains that feed them, and products take a relu as
+ * epilogue.
  *
- * A chain is swallowed when its only consumer is a chain over the same elements (directly or through a view), or when it
- * is a cheap scalar. Bits cannot change: each element sees the same operations in the same order. Forward and backward are
- * not joined, since that would keep inputs alive longer than their result.
+ * A chain is swallowed when its only consumer is a chain over the same elements (directly or
+ * through a view), or when it is a cheap scalar. Bits cannot change: each element sees the same
+ * operations in the same order. Forward and backward are not joined, since that would keep inputs
+ * alive longer than their result.
  */
 #include <string.h>
 
@@ -16,7 +18,7 @@ enum { MATMUL_ACT = 11, CHEAP_OPS = 2 };
 
 struct fuse {
   struct stk_graph *g;
-  int32_t *uses;  /* per value: live consumers plus output roles */
+  int32_t *uses; /* per value: live consumers plus output roles */
   uint8_t *live;
 };
 
@@ -48,14 +50,16 @@ static void count_uses(struct fuse *f) {
 static int32_t behind_views(const struct fuse *f, int32_t value, bool *viewed) {
   const struct stk_graph *g = f->g;
   *viewed = false;
-  while (f->uses[value] == 1 && g->values[value].node >= 0 && g->nodes[g->values[value].node].op == STK_OP_VIEW) {
+  while (f->uses[value] == 1 && g->values[value].node >= 0 &&
+         g->nodes[g->values[value].node].op == STK_OP_VIEW) {
     value = g->nodes[g->values[value].node].in[0];
     *viewed = true;
   }
   return value;
 }
 
-/* relu(product) where nothing else reads the product: the epilogue does it and the relu becomes a view. */
+/* relu(product) where nothing else reads the product: the epilogue does it and the relu becomes a
+ * view. */
 static void relu_epilogue(struct fuse *f, int32_t id) {
   struct stk_graph *g = f->g;
   struct stk_node *n = &g->nodes[id];
@@ -66,7 +70,8 @@ static void relu_epilogue(struct fuse *f, int32_t id) {
   bool viewed;
   int32_t src = behind_views(f, n->in[0], &viewed);
   int32_t maker = g->values[src].node;
-  if (maker < 0 || f->uses[src] != 1 || g->nodes[maker].op != STK_OP_MATMUL || g->nodes[maker].i[MATMUL_ACT]) {
+  if (maker < 0 || f->uses[src] != 1 || g->nodes[maker].op != STK_OP_MATMUL ||
+      g->nodes[maker].i[MATMUL_ACT]) {
     return;
   }
   g->nodes[maker].i[MATMUL_ACT] = STK_GEMM_ACT_RELU;
@@ -87,7 +92,8 @@ static bool cheap_scalar(const struct stk_graph *g, const struct stk_node *a) {
 }
 
 /* Whether chain a may be computed inside b, which reads it as input k (through a view or not). */
-static bool may_swallow(const struct fuse *f, const struct stk_node *a, const struct stk_node *b, bool viewed) {
+static bool may_swallow(const struct fuse *f, const struct stk_node *a, const struct stk_node *b,
+                        bool viewed) {
   const struct stk_graph *g = f->g;
   int64_t n = stk_shape_numel(&g->values[b->out[0]].shape);
   if (a->op != STK_OP_CHAIN || a->n_out != 1 || a->backward != b->backward) {
@@ -121,7 +127,8 @@ static int32_t input_of(struct stk_node *n, int32_t value) {
   return n->n_in++;
 }
 
-/* Appends p's instructions to out, whose registers 0..n_in-1 are n's inputs; reg maps p's registers. */
+/* Appends p's instructions to out, whose registers 0..n_in-1 are n's inputs; reg maps p's
+ * registers. */
 static void append(struct stk_chain_prog *out, const struct stk_chain_prog *p, uint8_t *reg) {
   for (int32_t i = 0; i < p->n_op; i++) {
     struct stk_chain_op o = p->op[i];
@@ -134,7 +141,8 @@ static void append(struct stk_chain_prog *out, const struct stk_chain_prog *p, u
   }
 }
 
-/* Registers above the inputs are numbered from STK_CHAIN_IN while building; this moves them down to n_in. */
+/* Registers above the inputs are numbered from STK_CHAIN_IN while building; this moves them down to
+ * n_in. */
 static void renumber(struct stk_chain_prog *p) {
   uint8_t down = (uint8_t)(STK_CHAIN_IN - p->n_in);
   for (int32_t i = 0; i < p->n_op; i++) {
@@ -148,7 +156,8 @@ static void renumber(struct stk_chain_prog *p) {
   }
 }
 
-/* Rewrites b so that it computes a itself in place of input k. False, changing nothing, when that does not fit. */
+/* Rewrites b so that it computes a itself in place of input k. False, changing nothing, when that
+ * does not fit. */
 static bool swallow(struct stk_graph *g, const struct stk_node *a, struct stk_node *b, int32_t k) {
   const struct stk_chain_prog *pa = a->chain, *pb = b->chain;
   struct stk_node n = *b;

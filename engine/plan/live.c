@@ -1,5 +1,5 @@
-/* Dead code: which nodes reach an output. Outputs are the loss or result, logged values, parameter gradients, and updates
- * of running statistics (the one side effect a node has).
+/* Dead code: which nodes reach an output. Outputs are the loss or result, logged values, parameter
+ * gradients, and updates of running statistics (the one side effect a node has).
  */
 #include <string.h>
 

@@ -1,7 +1,8 @@
-/* Placing intervals into one arena: largest first, each into the lowest gap that fits it best among those it overlaps.
+/* Placing intervals into one arena: largest first, each into the lowest gap that fits it best among
+ * those it overlaps.
  *
- * Quadratic in the number of intervals, at plan time only. Reference: greedy by size (Pisarchyk and Lee, "Efficient
- * Memory Management for Deep Neural Net Inference", 2020).
+ * Quadratic in the number of intervals, at plan time only. Reference: greedy by size (Pisarchyk and
+ * Lee, "Efficient Memory Management for Deep Neural Net Inference", 2020).
  */
 #include <stdlib.h>
 
@@ -15,20 +16,26 @@ static int64_t rounded(int64_t bytes) {
 }
 
 static int by_size(const void *a, const void *b) {
-  const struct stk_interval *x = *(struct stk_interval *const *)a, *y = *(struct stk_interval *const *)b;
+  const struct stk_interval *x = *(struct stk_interval *const *)a,
+                            *y = *(struct stk_interval *const *)b;
   if (x->bytes != y->bytes) {
     return x->bytes < y->bytes ? 1 : -1;
   }
-  return x->first < y->first ? -1 : x->first > y->first ? 1 : x->last < y->last ? -1 : x->last > y->last;
+  return x->first < y->first   ? -1
+         : x->first > y->first ? 1
+         : x->last < y->last   ? -1
+                               : x->last > y->last;
 }
 
 static int by_offset(const void *a, const void *b) {
-  const struct stk_interval *x = *(struct stk_interval *const *)a, *y = *(struct stk_interval *const *)b;
+  const struct stk_interval *x = *(struct stk_interval *const *)a,
+                            *y = *(struct stk_interval *const *)b;
   return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
 /* The best gap for v among the placed intervals (sorted by offset) that are alive with it. */
-static int64_t best_gap(const struct stk_interval *v, struct stk_interval *const *placed, int32_t n) {
+static int64_t best_gap(const struct stk_interval *v, struct stk_interval *const *placed,
+                        int32_t n) {
   int64_t end = 0, best = -1, best_room = 0, need = rounded(v->bytes);
   for (int32_t i = 0; i < n; i++) {
     const struct stk_interval *p = placed[i];

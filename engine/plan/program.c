@@ -1,9 +1,10 @@
 /* Memory plan, lowering and replay of one graph.
  *
- * Values of role ACT get an interval in the arena; a parameter's gradient is produced in place in the gradient region when
- * one node makes it (else it is copied there at the end). Ops emit instructions through lower.h; every pointer field is
- * remembered as (field, base, offset), so that binding another slot or batch rewrites only those. Pseudo values
- * (workspaces, outputs of running statistics) have ids below -1.
+ * Values of role ACT get an interval in the arena; a parameter's gradient is produced in place in
+ * the gradient region when one node makes it (else it is copied there at the end). Ops emit
+ * instructions through lower.h; every pointer field is remembered as (field, base, offset), so that
+ * binding another slot or batch rewrites only those. Pseudo values (workspaces, outputs of running
+ * statistics) have ids below -1.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -50,7 +51,7 @@ struct stk_lower {
   struct place *pseudo; /* places of pseudo values */
   int32_t n_pseudo;
   int64_t workspace, workspace_peak; /* bytes behind the arena: of this node, of the largest */
-  int32_t *home;                     /* per value: parameter whose gradient region it is made in, -1 */
+  int32_t *home; /* per value: parameter whose gradient region it is made in, -1 */
   struct stk_interval *intervals;
   int32_t *interval_of; /* per value: interval of its storage root, -1 */
   int32_t n_intervals;
@@ -94,7 +95,8 @@ static void find_last_uses(struct stk_lower *lw, int32_t *last) {
   }
 }
 
-/* A parameter's gradient is made in its region when a node makes it; the first parameter that claims a value gets it. */
+/* A parameter's gradient is made in its region when a node makes it; the first parameter that
+ * claims a value gets it. */
 static void claim_homes(struct stk_lower *lw) {
   const struct stk_graph *g = lw->p->g;
   for (int32_t v = 0; v < g->n_values; v++) {
@@ -109,7 +111,8 @@ static void claim_homes(struct stk_lower *lw) {
 }
 
 /* Input k of node id dies there and may give its memory to output 0: its storage root, else -1. */
-static int32_t may_take_over(const struct stk_lower *lw, int32_t id, int32_t k, const int32_t *last) {
+static int32_t may_take_over(const struct stk_lower *lw, int32_t id, int32_t k,
+                             const int32_t *last) {
   const struct stk_graph *g = lw->p->g;
   const struct stk_node *n = &g->nodes[id];
   if (n->in[k] < 0 || !lw->p->spec.in_place || !(stk_ops[n->op]->in_place & (1u << k))) {
@@ -117,11 +120,13 @@ static int32_t may_take_over(const struct stk_lower *lw, int32_t id, int32_t k, 
   }
   int32_t root = stk_graph_storage(g, n->in[k]);
   const struct stk_value *in = &g->values[root], *out = &g->values[n->out[0]];
-  bool same = in->dtype == out->dtype && stk_shape_numel(&in->shape) == stk_shape_numel(&out->shape);
+  bool same =
+      in->dtype == out->dtype && stk_shape_numel(&in->shape) == stk_shape_numel(&out->shape);
   return same && in->role == STK_ROLE_ACT && last[root] == id ? root : -1;
 }
 
-/* What becomes a gradient in place is already made in the gradient's region (sums of gradients, tied embeddings). */
+/* What becomes a gradient in place is already made in the gradient's region (sums of gradients,
+ * tied embeddings). */
 static void spread_homes(struct stk_lower *lw, const int32_t *last) {
   const struct stk_graph *g = lw->p->g;
   for (int32_t id = g->n_nodes - 1; id >= 0; id--) {
@@ -168,7 +173,9 @@ static void make_intervals(struct stk_lower *lw, const int32_t *last) {
       }
       lw->interval_of[n->out[k]] = lw->n_intervals;
       lw->intervals[lw->n_intervals++] = (struct stk_interval){
-        .bytes = stk_shape_numel(&v->shape) * (int64_t)stk_dtype_bytes(v->dtype), .first = id, .last = last[n->out[k]]};
+          .bytes = stk_shape_numel(&v->shape) * (int64_t)stk_dtype_bytes(v->dtype),
+          .first = id,
+          .last = last[n->out[k]]};
     }
   }
 }
@@ -182,28 +189,28 @@ static void place_values(struct stk_lower *lw) {
     struct place *p = &lw->p->place[v];
     *p = (struct place){STK_BASE_ACT, -1};
     switch (r->role) {
-    case STK_ROLE_X:
-      *p = (struct place){STK_BASE_X, 0};
-      break;
-    case STK_ROLE_Y:
-      *p = (struct place){STK_BASE_Y, 0};
-      break;
-    case STK_ROLE_PARAM:
-      *p = (struct place){STK_BASE_PARAM, s->param_offset[r->index]};
-      break;
-    case STK_ROLE_RUNNING:
-      *p = (struct place){STK_BASE_RUNNING, s->running_offset[r->index]};
-      break;
-    case STK_ROLE_HOST:
-      *p = (struct place){STK_BASE_HOST, r->index * (int64_t)stk_dtype_bytes(g->real)};
-      break;
-    case STK_ROLE_ACT:
-      if (lw->home[root] >= 0) {
-        *p = (struct place){STK_BASE_GRAD, s->param_offset[lw->home[root]]};
-      } else if (lw->interval_of[root] >= 0) {
-        p->offset = lw->intervals[lw->interval_of[root]].offset;
-      }
-      break;
+      case STK_ROLE_X:
+        *p = (struct place){STK_BASE_X, 0};
+        break;
+      case STK_ROLE_Y:
+        *p = (struct place){STK_BASE_Y, 0};
+        break;
+      case STK_ROLE_PARAM:
+        *p = (struct place){STK_BASE_PARAM, s->param_offset[r->index]};
+        break;
+      case STK_ROLE_RUNNING:
+        *p = (struct place){STK_BASE_RUNNING, s->running_offset[r->index]};
+        break;
+      case STK_ROLE_HOST:
+        *p = (struct place){STK_BASE_HOST, r->index * (int64_t)stk_dtype_bytes(g->real)};
+        break;
+      case STK_ROLE_ACT:
+        if (lw->home[root] >= 0) {
+          *p = (struct place){STK_BASE_GRAD, s->param_offset[lw->home[root]]};
+        } else if (lw->interval_of[root] >= 0) {
+          p->offset = lw->intervals[lw->interval_of[root]].offset;
+        }
+        break;
     }
   }
 }
@@ -253,8 +260,8 @@ static size_t element_bytes(const struct stk_lower *lw, int32_t value) {
   return value < -1 ? 1 : stk_dtype_bytes(lw->p->g->values[value].dtype);
 }
 
-void stk_lower_emit(struct stk_lower *lw, const struct stk_kernel *k, const void *args, size_t args_bytes,
-                    const struct stk_ref *refs, int32_t n_refs) {
+void stk_lower_emit(struct stk_lower *lw, const struct stk_kernel *k, const void *args,
+                    size_t args_bytes, const struct stk_ref *refs, int32_t n_refs) {
   stk_program *p = lw->p;
   void *list = p->instrs;
   if (lw->status || !grow(lw, &list, p->n_instrs, &p->cap_instrs, sizeof(struct stk_instr))) {
@@ -279,7 +286,8 @@ void stk_lower_emit(struct stk_lower *lw, const struct stk_kernel *k, const void
     }
     struct place at = place_of(lw, refs[i].value);
     if (at.offset < 0) {
-      lw->status = sp_fail(lw->err, SP_EINTERNAL, "%s: value %%%d has no memory", k->name, (int)refs[i].value);
+      lw->status = sp_fail(lw->err, SP_EINTERNAL, "%s: value %%%d has no memory", k->name,
+                           (int)refs[i].value);
       return;
     }
     at.offset += refs[i].offset * (int64_t)element_bytes(lw, refs[i].value);
@@ -289,7 +297,8 @@ void stk_lower_emit(struct stk_lower *lw, const struct stk_kernel *k, const void
 
 void stk_lower_rng(struct stk_lower *lw, size_t field) {
   if (!lw->status) {
-    add_patch(lw, (uint8_t *)lw->p->instrs[lw->p->n_instrs - 1].args + field, (struct place){STK_BASE_RNG, 0});
+    add_patch(lw, (uint8_t *)lw->p->instrs[lw->p->n_instrs - 1].args + field,
+              (struct place){STK_BASE_RNG, 0});
   }
 }
 
@@ -302,7 +311,8 @@ static int32_t pseudo(struct stk_lower *lw, struct place at) {
   return -2 - lw->n_pseudo++;
 }
 
-/* Workspaces are appended behind the planned arena, reused by every node: only one node runs at a time. */
+/* Workspaces are appended behind the planned arena, reused by every node: only one node runs at a
+ * time. */
 int32_t stk_lower_workspace(struct stk_lower *lw, size_t bytes) {
   struct stk_program_report *r = &lw->p->report;
   int64_t at = r->act_bytes + lw->workspace;
@@ -327,7 +337,8 @@ static void copy_grad(struct stk_lower *lw, int32_t param) {
   }
   a.dim[STK_COPY_RANK - 1] = stk_shape_numel(&g->values[v].shape);
   a.x_stride[STK_COPY_RANK - 1] = a.y_stride[STK_COPY_RANK - 1] = 1;
-  const struct stk_ref refs[] = {STK_REF(struct stk_copy_args, x, v), STK_REF(struct stk_copy_args, y, pseudo(lw, at))};
+  const struct stk_ref refs[] = {STK_REF(struct stk_copy_args, x, v),
+                                 STK_REF(struct stk_copy_args, y, pseudo(lw, at))};
   stk_lower_emit(lw, stk_lower_kernels(lw)->copy, &a, sizeof a, refs, 2);
 }
 
@@ -423,7 +434,8 @@ static sp_status build(struct stk_lower *lw, int32_t *last) {
     return lw->status;
   }
   if (!finish(lw) || !sort_patches(p)) {
-    return sp_fail(lw->err, SP_ENOMEM, "no memory for activations (%lld bytes)", (long long)p->report.act_bytes);
+    return sp_fail(lw->err, SP_ENOMEM, "no memory for activations (%lld bytes)",
+                   (long long)p->report.act_bytes);
   }
   stk_program_bind(p, STK_BASE_ACT, p->arena);
   p->report.n_instrs = p->n_instrs;
@@ -431,8 +443,8 @@ static sp_status build(struct stk_lower *lw, int32_t *last) {
   return SP_OK;
 }
 
-sp_status stk_program_new(struct stk_graph *g, const struct stk_program_spec *spec, stk_program **out_p,
-                          struct sp_err *err) {
+sp_status stk_program_new(struct stk_graph *g, const struct stk_program_spec *spec,
+                          stk_program **out_p, struct sp_err *err) {
   stk_program *p = sp_alloc(sizeof *p);
   struct stk_lower lw = {.p = p, .err = err};
   int32_t *last = sp_alloc_array((size_t)g->n_values + 1, sizeof *last);

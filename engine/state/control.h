@@ -1,7 +1,8 @@
-/* The control page: one plain struct that says where a job stands. Versioned; a field is only appended.
+/* The control page: one plain struct that says where a job stands. Versioned; a field is only
+ * appended.
  *
- * Counters are explicit (reference: Lightning's loop progress), and the phase says what comes next, so that a resume starts
- * there instead of guessing from counters.
+ * Counters are explicit (reference: Lightning's loop progress), and the phase says what comes next,
+ * so that a resume starts there instead of guessing from counters.
  */
 #ifndef STK_STATE_CONTROL_H
 #define STK_STATE_CONTROL_H
@@ -24,13 +25,13 @@ enum {
 
 /* What the fit loop does next. */
 typedef enum stk_phase {
-  STK_PHASE_START,       /* nothing has run */
-  STK_PHASE_SANITY,      /* sanity check */
+  STK_PHASE_START,  /* nothing has run */
+  STK_PHASE_SANITY, /* sanity check */
   STK_PHASE_TRAIN_START,
   STK_PHASE_EPOCH_START,
-  STK_PHASE_BATCH,       /* the next accumulation window */
-  STK_PHASE_BATCH_END,   /* the window stepped: schedules, hooks, logging, callbacks */
-  STK_PHASE_VALIDATE,    /* validation inside or at the end of the epoch, from its beginning */
+  STK_PHASE_BATCH,     /* the next accumulation window */
+  STK_PHASE_BATCH_END, /* the window stepped: schedules, hooks, logging, callbacks */
+  STK_PHASE_VALIDATE,  /* validation inside or at the end of the epoch, from its beginning */
   STK_PHASE_EPOCH_END,
   STK_PHASE_DONE,
   STK_PHASE_COUNT
@@ -67,16 +68,18 @@ struct stk_control {
   struct stk_model_checkpoint ckpt[STK_CONTROL_CKPT];
   int32_t n_metrics, n_lanes;
   struct stk_metric_value metrics[STK_CONTROL_METRICS];
-  int64_t log_position[2]; /* committed bytes of the logger files */
+  int64_t log_position[2];              /* committed bytes of the logger files */
   uint32_t module_offset, module_bytes; /* the module's state, from the page's start */
-  uint32_t acc_offset, n_acc;           /* struct stk_acc [n_lanes][STK_GRAPH_MAX_LOGS] of the training epoch */
+  uint32_t acc_offset,
+      n_acc; /* struct stk_acc [n_lanes][STK_GRAPH_MAX_LOGS] of the training epoch */
 };
 
 static inline void *stk_control_module(struct stk_control *c) {
   return (uint8_t *)c + c->module_offset;
 }
 static inline struct stk_acc *stk_control_acc(struct stk_control *c, int32_t lane) {
-  return (struct stk_acc *)(void *)((uint8_t *)c + c->acc_offset) + (size_t)lane * STK_GRAPH_MAX_LOGS;
+  return (struct stk_acc *)(void *)((uint8_t *)c + c->acc_offset) +
+         (size_t)lane * STK_GRAPH_MAX_LOGS;
 }
 
 #endif

@@ -23,28 +23,34 @@ static sp_status lay_out(const struct stk_module *m, struct stk_layout *l, struc
   }
   for (int32_t i = 0; i < m->n_params; i++) {
     l->param_offset[i] = l->section_bytes;
-    l->section_bytes = stk_state_next_offset(l->section_bytes, stk_shape_numel(&m->params[i]->shape) * l->real_bytes);
+    l->section_bytes = stk_state_next_offset(l->section_bytes,
+                                             stk_shape_numel(&m->params[i]->shape) * l->real_bytes);
   }
   for (int32_t i = 0; i < m->n_running; i++) {
     l->running_offset[i] = l->running_bytes;
-    l->running_bytes = stk_state_next_offset(l->running_bytes, stk_shape_numel(&m->running[i].shape) * l->real_bytes);
+    l->running_bytes = stk_state_next_offset(l->running_bytes,
+                                             stk_shape_numel(&m->running[i].shape) * l->real_bytes);
   }
   return SP_OK;
 }
 
 static void control_init(struct stk_state *s, const struct stk_module *m, int32_t n_lanes) {
   struct stk_control *c = s->now;
-  *c = (struct stk_control){.version = STK_CONTROL_VERSION, .bytes = (uint32_t)s->control_bytes, .n_lanes = n_lanes};
+  *c = (struct stk_control){
+      .version = STK_CONTROL_VERSION, .bytes = (uint32_t)s->control_bytes, .n_lanes = n_lanes};
   c->acc_offset = (uint32_t)up(sizeof *c, ALIGN);
   c->n_acc = STK_GRAPH_MAX_LOGS;
-  c->module_offset = c->acc_offset + (uint32_t)up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN);
+  c->module_offset =
+      c->acc_offset +
+      (uint32_t)up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN);
   c->module_bytes = (uint32_t)m->def->state_size;
 }
 
 static sp_status get_memory(struct stk_state *s, const struct stk_memory *mem, struct sp_err *err) {
-  static const char *const names[3][2] = {{"slot-a", "slot-b"}, {"running-a", "running-b"}, {"control-a", "control-b"}};
-  int64_t bytes[3] = {s->layout.section_bytes * s->layout.n_sections, s->layout.running_bytes + ALIGN,
-                      (int64_t)s->control_bytes};
+  static const char *const names[3][2] = {
+      {"slot-a", "slot-b"}, {"running-a", "running-b"}, {"control-a", "control-b"}};
+  int64_t bytes[3] = {s->layout.section_bytes * s->layout.n_sections,
+                      s->layout.running_bytes + ALIGN, (int64_t)s->control_bytes};
   for (int32_t k = 0; k < 6; k++) {
     void *p = NULL;
     sp_status st = mem->get(mem->ctx, names[k / 2][k % 2], (size_t)up(bytes[k / 2], PAGE), &p, err);
@@ -62,19 +68,22 @@ static sp_status get_memory(struct stk_state *s, const struct stk_memory *mem, s
   return SP_OK;
 }
 
-sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t n_sections, int32_t n_lanes,
-                        const struct stk_memory *memory, struct stk_state **out_s, struct sp_err *err) {
+sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t n_sections,
+                        int32_t n_lanes, const struct stk_memory *memory, struct stk_state **out_s,
+                        struct sp_err *err) {
   struct stk_state *s = sp_alloc(sizeof *s);
   if (!s) {
     return sp_fail(err, SP_ENOMEM, "no memory for the state");
   }
   s->layout.real_bytes = real_bytes;
   s->layout.n_sections = n_sections;
-  s->control_bytes = (size_t)(up(sizeof(struct stk_control), ALIGN) +
-                              up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN) +
-                              up((int64_t)m->def->state_size, ALIGN));
+  s->control_bytes =
+      (size_t)(up(sizeof(struct stk_control), ALIGN) +
+               up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN) +
+               up((int64_t)m->def->state_size, ALIGN));
   s->now = sp_alloc(s->control_bytes);
-  sp_status st = s->now ? lay_out(m, &s->layout, err) : sp_fail(err, SP_ENOMEM, "no memory for the control page");
+  sp_status st = s->now ? lay_out(m, &s->layout, err)
+                        : sp_fail(err, SP_ENOMEM, "no memory for the control page");
   if (!st) {
     st = get_memory(s, memory, err);
   }
@@ -103,7 +112,8 @@ void stk_state_commit(struct stk_state *s) {
   uint64_t seq = (a > b ? a : b) + 1;
   atomic_store_explicit((_Atomic uint64_t *)&page->seq, 0, memory_order_relaxed);
   atomic_thread_fence(memory_order_release);
-  memcpy((uint8_t *)page + sizeof page->seq, (uint8_t *)s->now + sizeof page->seq, s->control_bytes - sizeof page->seq);
+  memcpy((uint8_t *)page + sizeof page->seq, (uint8_t *)s->now + sizeof page->seq,
+         s->control_bytes - sizeof page->seq);
   s->now->seq = seq;
   atomic_store_explicit((_Atomic uint64_t *)&page->seq, seq, memory_order_release);
 }
@@ -111,32 +121,32 @@ void stk_state_commit(struct stk_state *s) {
 static struct stk_fill fill_of(const struct stk_param *p) {
   int64_t in = (int64_t)p->init.a, out = 1;
   switch (p->init.kind) {
-  case STK_INIT_ZEROS:
-    break;
-  case STK_INIT_ONES:
-    return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = 1.0};
-  case STK_INIT_CONSTANT:
-    return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = p->init.a};
-  case STK_INIT_UNIFORM:
-    return (struct stk_fill){.kind = STK_FILL_UNIFORM, .a = p->init.a, .b = p->init.b};
-  case STK_INIT_NORMAL:
-    return (struct stk_fill){.kind = STK_FILL_NORMAL, .a = p->init.a, .b = p->init.b};
-  case STK_INIT_FAN_IN_UNIFORM:
-    if (in < 1 && !stk_fill_fans(p->shape.rank, p->shape.dim, &in, &out)) {
-      in = stk_shape_numel(&p->shape);
-    }
-    return stk_fill_fan_in_uniform(in);
-  case STK_INIT_XAVIER_UNIFORM:
-    if (!stk_fill_fans(p->shape.rank, p->shape.dim, &in, &out)) {
-      in = out = stk_shape_numel(&p->shape);
-    }
-    return stk_fill_xavier_uniform(1.0, in, out);
+    case STK_INIT_ZEROS:
+      break;
+    case STK_INIT_ONES:
+      return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = 1.0};
+    case STK_INIT_CONSTANT:
+      return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = p->init.a};
+    case STK_INIT_UNIFORM:
+      return (struct stk_fill){.kind = STK_FILL_UNIFORM, .a = p->init.a, .b = p->init.b};
+    case STK_INIT_NORMAL:
+      return (struct stk_fill){.kind = STK_FILL_NORMAL, .a = p->init.a, .b = p->init.b};
+    case STK_INIT_FAN_IN_UNIFORM:
+      if (in < 1 && !stk_fill_fans(p->shape.rank, p->shape.dim, &in, &out)) {
+        in = stk_shape_numel(&p->shape);
+      }
+      return stk_fill_fan_in_uniform(in);
+    case STK_INIT_XAVIER_UNIFORM:
+      if (!stk_fill_fans(p->shape.rank, p->shape.dim, &in, &out)) {
+        in = out = stk_shape_numel(&p->shape);
+      }
+      return stk_fill_xavier_uniform(1.0, in, out);
   }
   return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = 0.0};
 }
 
-static void fill(const struct stk_state *s, const struct stk_fill *f, uint64_t seed, const char *name, int64_t n,
-                 uint8_t *at) {
+static void fill(const struct stk_state *s, const struct stk_fill *f, uint64_t seed,
+                 const char *name, int64_t n, uint8_t *at) {
   if (s->layout.real_bytes == 8) {
     stk_fill_f64(f, seed, name, 0, (uint64_t)n, (double *)(void *)at);
   } else {
@@ -147,12 +157,14 @@ static void fill(const struct stk_state *s, const struct stk_fill *f, uint64_t s
 void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed) {
   for (int32_t i = 0; i < m->n_params; i++) {
     struct stk_fill f = fill_of(m->params[i]);
-    fill(s, &f, seed, m->params[i]->name, stk_shape_numel(&m->params[i]->shape), s->slot[0] + s->layout.param_offset[i]);
+    fill(s, &f, seed, m->params[i]->name, stk_shape_numel(&m->params[i]->shape),
+         s->slot[0] + s->layout.param_offset[i]);
   }
   memcpy(s->slot[1], s->slot[0], (size_t)s->layout.section_bytes);
   for (int32_t i = 0; i < m->n_running; i++) {
     struct stk_fill f = {.kind = STK_FILL_CONSTANT, .a = m->running[i].initial};
-    fill(s, &f, 0, m->running[i].name, stk_shape_numel(&m->running[i].shape), s->running[0] + s->layout.running_offset[i]);
+    fill(s, &f, 0, m->running[i].name, stk_shape_numel(&m->running[i].shape),
+         s->running[0] + s->layout.running_offset[i]);
   }
   memcpy(s->running[1], s->running[0], (size_t)s->layout.running_bytes);
 }
@@ -186,8 +198,8 @@ void stk_state_hash(const struct stk_state *s, uint8_t out[32]) {
   hash_reals(&h, s->slot[s->now->slot], l->section_bytes * l->n_sections, l->real_bytes);
   hash_reals(&h, s->running[s->now->running], l->running_bytes, l->real_bytes);
   const struct stk_control *c = s->now;
-  int64_t counters[] = {c->phase, c->should_stop, c->epoch_over, c->epoch, c->batch, c->global_step, c->total_batches,
-                        c->val_runs};
+  int64_t counters[] = {c->phase, c->should_stop, c->epoch_over,    c->epoch,
+                        c->batch, c->global_step, c->total_batches, c->val_runs};
   sp_sha256_update(&h, counters, sizeof counters);
   sp_sha256_update(&h, c->scalars, sizeof c->scalars);
   sp_sha256_update(&h, c->schedules, sizeof c->schedules);

@@ -1,14 +1,16 @@
 /* The state of a job: everything that must survive, in a few regions.
  *
- *   slot A, slot B     parameters and optimizer state; an optimizer step reads one and writes the other
- *   running A, B       running statistics of batch norms
- *   control A, B       the control page: counters, phase, callbacks, accumulators, module state
+ *   slot A, slot B     parameters and optimizer state; an optimizer step reads one and writes the
+ * other running A, B       running statistics of batch norms control A, B       the control page:
+ * counters, phase, callbacks, accumulators, module state
  *
- * 1. Layout follows declaration order, never the plan: tensor i of a section starts at param_offset[i], 64-byte aligned,
- *    pads zero. A slot is [parameters | first moment | second moment], as many sections as the optimizer has.
- * 2. The control page is the only commit point: it names the slot and the running copy that hold the committed step. A
- *    commit writes the other page and then stores its sequence number with release; a kill at any instruction leaves the
- *    older page whole, and with it the slot that it names.
+ * 1. Layout follows declaration order, never the plan: tensor i of a section starts at
+ * param_offset[i], 64-byte aligned, pads zero. A slot is [parameters | first moment | second
+ * moment], as many sections as the optimizer has.
+ * 2. The control page is the only commit point: it names the slot and the running copy that hold
+ * the committed step. A commit writes the other page and then stores its sequence number with
+ * release; a kill at any instruction leaves the older page whole, and with it the slot that it
+ * names.
  * 3. Frozen parameters stand in both slots with the same bits and are never written.
  *
  * Memory comes from the supervisor (a memfd per region), so that it outlives a process. One thread.
@@ -21,7 +23,8 @@
 
 struct stk_module;
 
-/* Where memory comes from. The engine never frees it; it is zeroed, page-aligned, and the same for the same name. */
+/* Where memory comes from. The engine never frees it; it is zeroed, page-aligned, and the same for
+ * the same name. */
 struct stk_memory {
   sp_status (*get)(void *ctx, const char *name, size_t bytes, void **out_p, struct sp_err *err);
   void *ctx;
@@ -51,8 +54,9 @@ static inline int64_t stk_state_next_offset(int64_t offset, int64_t bytes) {
 }
 
 /* Lays out and gets the memory. n_lanes and the module's state size fix the control page's size. */
-SP_NODISCARD sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t n_sections,
-                                     int32_t n_lanes, const struct stk_memory *memory, struct stk_state **out_s,
+SP_NODISCARD sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes,
+                                     int32_t n_sections, int32_t n_lanes,
+                                     const struct stk_memory *memory, struct stk_state **out_s,
                                      struct sp_err *err);
 void stk_state_free(struct stk_state *s);
 
@@ -62,8 +66,8 @@ void stk_state_commit(struct stk_state *s);
 /* Initial parameters by name, running statistics at their start, moments zero; both slots alike. */
 void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed);
 
-/* SHA-256 of the whole committed state: parameters, moments, running statistics, and the control page without clocks. NaNs
- * count as one value. */
+/* SHA-256 of the whole committed state: parameters, moments, running statistics, and the control
+ * page without clocks. NaNs count as one value. */
 void stk_state_hash(const struct stk_state *s, uint8_t out[32]);
 
 static inline uint8_t *stk_state_read_slot(const struct stk_state *s) {

@@ -1,4 +1,5 @@
-/* Accumulators of logged values: f64 sums and weights per lane in batch order, combined in the lane tree. */
+/* Accumulators of logged values: f64 sums and weights per lane in batch order, combined in the lane
+ * tree. */
 #include <math.h>
 
 #include "engine/num/dmath.h"
@@ -20,7 +21,8 @@ static struct stk_acc join(const struct stk_log_entry *e, struct stk_acc a, stru
 }
 
 /* The lane tree: splits at the largest power of two below n. */
-static struct stk_acc tree(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry, int32_t lo, int32_t n) {
+static struct stk_acc tree(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry,
+                           int32_t lo, int32_t n) {
   if (n == 1) {
     return acc[(int64_t)lo * STK_GRAPH_MAX_LOGS + entry];
   }
@@ -31,7 +33,8 @@ static struct stk_acc tree(const struct stk_log_entry *e, const struct stk_acc *
   return join(e, tree(e, acc, entry, lo, half), tree(e, acc, entry, lo + half, n - half));
 }
 
-double stk_acc_value(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry, int32_t n_lanes) {
+double stk_acc_value(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry,
+                     int32_t n_lanes) {
   struct stk_acc all = tree(e, acc, entry, 0, n_lanes);
   if (all.weight == 0.0) {
     return (double)NAN;

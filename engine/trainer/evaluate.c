@@ -1,12 +1,14 @@
-/* Evaluation: every lane's batches in order, values accumulated per lane in f64, combined in the lane tree. */
+/* Evaluation: every lane's batches in order, values accumulated per lane in f64, combined in the
+ * lane tree. */
 #include <stdio.h>
 #include <string.h>
 
 #include "engine/trainer/fit.h"
 #include "proto/base/mem.h"
 
-static sp_status one_batch(stk_session *s, const struct stk_eval_config *c, int64_t batch, struct stk_acc *acc,
-                           const struct stk_graph **graph, struct sp_err *err) {
+static sp_status one_batch(stk_session *s, const struct stk_eval_config *c, int64_t batch,
+                           struct stk_acc *acc, const struct stk_graph **graph,
+                           struct sp_err *err) {
   int32_t n_lanes = stk_session_config_of(s)->n_lanes;
   for (int32_t lane = 0; lane < n_lanes; lane++) {
     struct stk_loader_at at = {0, lane, batch}, then = {0, lane + 1, batch};
@@ -22,7 +24,8 @@ static sp_status one_batch(stk_session *s, const struct stk_eval_config *c, int6
       continue;
     }
     struct stk_lane_batch lb = {b.x, b.y, b.n, (uint64_t)batch};
-    st = stk_session_eval(s, c->stage, lane, &lb, acc + (int64_t)lane * STK_GRAPH_MAX_LOGS, graph, NULL, err);
+    st = stk_session_eval(s, c->stage, lane, &lb, acc + (int64_t)lane * STK_GRAPH_MAX_LOGS, graph,
+                          NULL, err);
     if (st) {
       return st;
     }
@@ -30,7 +33,8 @@ static sp_status one_batch(stk_session *s, const struct stk_eval_config *c, int6
   return SP_OK;
 }
 
-sp_status stk_evaluate(stk_session *s, const struct stk_eval_config *c, struct stk_eval_result *out, struct sp_err *err) {
+sp_status stk_evaluate(stk_session *s, const struct stk_eval_config *c, struct stk_eval_result *out,
+                       struct sp_err *err) {
   int32_t n_lanes = stk_session_config_of(s)->n_lanes;
   struct stk_acc *acc = sp_alloc_array((size_t)n_lanes * STK_GRAPH_MAX_LOGS, sizeof *acc);
   const struct stk_graph *graph = NULL;
@@ -39,7 +43,10 @@ sp_status stk_evaluate(stk_session *s, const struct stk_eval_config *c, struct s
   for (int64_t b = 0; b < c->n_batches && !st && !out->stopped; b++) {
     st = one_batch(s, c, b, acc, &graph, err);
     if (!st && c->host->progress) {
-      struct stk_progress p = {.stage = c->stage, .sanity = c->sanity, .batch = b + 1, .n_batches = c->n_batches,
+      struct stk_progress p = {.stage = c->stage,
+                               .sanity = c->sanity,
+                               .batch = b + 1,
+                               .n_batches = c->n_batches,
                                .epoch = stk_session_state(s)->now->epoch,
                                .global_step = stk_session_state(s)->now->global_step};
       c->host->progress(c->host->ctx, &p, 0, NULL, NULL);

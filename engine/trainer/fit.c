@@ -1,4 +1,5 @@
-/* The fit loop's phases. See fit.h for the order and docs/from-lightning.md for how it maps to Lightning's. */
+/* The fit loop's phases. See fit.h for the order and docs/from-lightning.md for how it maps to
+ * Lightning's. */
 #include "engine/trainer/fit.h"
 
 #include <math.h>
@@ -78,7 +79,8 @@ static const stk_run_hooks *hooks_of(const stk_fit *f) {
 
 /* ---- making */
 
-sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_fit **out_f, struct sp_err *err) {
+sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_fit **out_f,
+                      struct sp_err *err) {
   stk_fit *f = sp_alloc(sizeof *f);
   if (!f) {
     return sp_fail(err, SP_ENOMEM, "no memory for the fit loop");
@@ -100,7 +102,8 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   const struct stk_sampler *sampler = stk_loader_sampler(f->c.train);
   int64_t n0 = stk_sampler_n_samples(sampler, 0);
   int64_t batch = n0 < sampler->batch_size ? n0 : sampler->batch_size;
-  sp_status st = f->lr ? stk_session_program(s, STK_TRAIN, batch, &p, err) : sp_fail(err, SP_ENOMEM, "no memory for rates");
+  sp_status st = f->lr ? stk_session_program(s, STK_TRAIN, batch, &p, err)
+                       : sp_fail(err, SP_ENOMEM, "no memory for rates");
   if (st) {
     stk_fit_free(f);
     return st;
@@ -119,7 +122,8 @@ void stk_fit_free(stk_fit *f) {
 
 /* ---- checkpoints */
 
-static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool validation_next, struct sp_err *err) {
+static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool validation_next,
+                              struct sp_err *err) {
   const char *names[STK_CONTROL_METRICS];
   double values[STK_CONTROL_METRICS];
   for (int32_t i = 0; i < f->now->n_metrics; i++) {
@@ -128,10 +132,14 @@ static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool vali
   }
   for (int32_t i = 0; i < f->c.n_ckpt; i++) {
     struct stk_ckpt_situation now = {
-      .moment = moment, .validation_next = validation_next, .exists = f->c.host.exists, .ctx = f->c.host.ctx,
-      .scores = {f->now->epoch, f->now->global_step, (size_t)f->now->n_metrics, names, values}};
+        .moment = moment,
+        .validation_next = validation_next,
+        .exists = f->c.host.exists,
+        .ctx = f->c.host.ctx,
+        .scores = {f->now->epoch, f->now->global_step, (size_t)f->now->n_metrics, names, values}};
     struct pending *p = &f->saves[f->n_saves];
-    sp_status st = stk_model_checkpoint_decide(&f->now->ckpt[i], &f->c.ckpt[i].options, &now, &p->decision, err);
+    sp_status st = stk_model_checkpoint_decide(&f->now->ckpt[i], &f->c.ckpt[i].options, &now,
+                                               &p->decision, err);
     if (st) {
       return st;
     }
@@ -152,7 +160,8 @@ static sp_status publish(stk_fit *f, const struct stk_ckpt_decision *d, struct s
   return st;
 }
 
-/* After the commit: publishes what was decided. A failure is told, and the page forgets it; nothing older is removed. */
+/* After the commit: publishes what was decided. A failure is told, and the page forgets it; nothing
+ * older is removed. */
 static void do_saves(stk_fit *f) {
   for (int32_t i = 0; i < f->n_saves; i++) {
     const struct pending *p = &f->saves[i];
@@ -179,11 +188,14 @@ static sp_status check_early(stk_fit *f, bool epoch_end, struct sp_err *err) {
     }
     if (!stk_metric_get(f->now, e->monitor, &value)) {
       if (e->strict) {
-        return sp_fail(err, SP_EINVAL, "early_stopping: no metric is called '%s'; log it in a step function", e->monitor);
+        return sp_fail(err, SP_EINVAL,
+                       "early_stopping: no metric is called '%s'; log it in a step function",
+                       e->monitor);
       }
       continue;
     }
-    enum stk_early_verdict v = stk_early_stopping_check(&f->now->early[i], &e->options, value, f->now->epoch);
+    enum stk_early_verdict v =
+        stk_early_stopping_check(&f->now->early[i], &e->options, value, f->now->epoch);
     if (stk_early_verdict_stops(v)) {
       char text[256];
       stk_early_stopping_text(&f->now->early[i], &e->options, e->monitor, value, text, sizeof text);
@@ -199,7 +211,8 @@ static sp_status check_early(stk_fit *f, bool epoch_end, struct sp_err *err) {
 
 /* should_stop counts only when the minima are met. */
 static bool may_stop(const stk_fit *f) {
-  return f->now->should_stop && f->now->epoch >= f->c.min_epochs && f->now->global_step >= f->c.min_steps;
+  return f->now->should_stop && f->now->epoch >= f->c.min_epochs &&
+         f->now->global_step >= f->c.min_steps;
 }
 
 static bool steps_over(const stk_fit *f) {
@@ -207,13 +220,14 @@ static bool steps_over(const stk_fit *f) {
 }
 
 static bool fit_over(const stk_fit *f) {
-  return f->c.n_train_batches == 0 || steps_over(f) || (f->c.max_epochs >= 0 && f->now->epoch >= f->c.max_epochs) ||
-         may_stop(f);
+  return f->c.n_train_batches == 0 || steps_over(f) ||
+         (f->c.max_epochs >= 0 && f->now->epoch >= f->c.max_epochs) || may_stop(f);
 }
 
 static bool epoch_over(const stk_fit *f) {
   return f->now->batch >= f->c.n_train_batches || steps_over(f) || f->now->epoch_over ||
-         (f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs && f->now->global_step >= f->c.min_steps);
+         (f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs &&
+          f->now->global_step >= f->c.min_steps);
 }
 
 static void check_time(stk_fit *f) {
@@ -232,7 +246,8 @@ static void check_time(stk_fit *f) {
 
 /* ---- the phases */
 
-static sp_status next_batch(void *ctx, int32_t lane, int64_t micro, struct stk_lane_batch *out, struct sp_err *err) {
+static sp_status next_batch(void *ctx, int32_t lane, int64_t micro, struct stk_lane_batch *out,
+                            struct sp_err *err) {
   stk_fit *f = ctx;
   int32_t n_lanes = stk_session_config_of(f->s)->n_lanes;
   int64_t batch = f->now->batch + micro, last = f->run.window - 1;
@@ -252,7 +267,8 @@ static sp_status next_batch(void *ctx, int32_t lane, int64_t micro, struct stk_l
     st = sp_fail(err, SP_EINTERNAL, "lane %d has no batch %lld", (int)lane, (long long)batch);
   }
   if (!st) {
-    *out = (struct stk_lane_batch){b.x, b.y, b.n, (uint64_t)(f->now->epoch * f->c.n_train_batches + batch)};
+    *out = (struct stk_lane_batch){b.x, b.y, b.n,
+                                   (uint64_t)(f->now->epoch * f->c.n_train_batches + batch)};
   }
   return st;
 }
@@ -277,7 +293,8 @@ static void open_window(stk_fit *f) {
 static void learning_rates(stk_fit *f) {
   const struct stk_optimizer *o = stk_session_optimizer(f->s);
   for (size_t g = 0; g < o->n_groups; g++) {
-    f->lr[g] = stk_schedule_lr(&f->c.schedules, f->now->schedules, o->group[g].lr, f->now->global_step, f->now->epoch);
+    f->lr[g] = stk_schedule_lr(&f->c.schedules, f->now->schedules, o->group[g].lr,
+                               f->now->global_step, f->now->epoch);
   }
 }
 
@@ -286,7 +303,8 @@ static void log_rates(stk_fit *f, struct rows *r) {
   const struct stk_optimizer *o = stk_session_optimizer(f->s);
   for (size_t g = 0; g < o->n_groups; g++) {
     char name[72];
-    struct stk_lr_series series = {.optimizer = names[o->kind], .group = (int64_t)g, .n_groups = (int64_t)o->n_groups};
+    struct stk_lr_series series = {
+        .optimizer = names[o->kind], .group = (int64_t)g, .n_groups = (int64_t)o->n_groups};
     if (stk_lr_monitor_name(&series, name, sizeof name, NULL) == SP_OK) {
       row(r, name, "", f->lr[g]);
     }
@@ -304,7 +322,9 @@ static sp_status observe(stk_fit *f, sp_lr_interval at, int64_t done, struct sp_
     if (stk_metric_get(f->now, o->monitor, &value)) {
       stk_schedule_observe(&f->c.schedules, i, &f->now->schedules[i], value);
     } else if (o->strict) {
-      return sp_fail(err, SP_EINVAL, "lr_scheduler %zu: no metric is called '%s'; log it in a step function", i, o->monitor);
+      return sp_fail(err, SP_EINVAL,
+                     "lr_scheduler %zu: no metric is called '%s'; log it in a step function", i,
+                     o->monitor);
     }
   }
   return SP_OK;
@@ -321,7 +341,10 @@ static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
     return SP_OK;
   }
   learning_rates(f);
-  struct stk_window w = {.batch = next_batch, .ctx = f, .n_micro = f->run.window, .lr = f->lr,
+  struct stk_window w = {.batch = next_batch,
+                         .ctx = f,
+                         .n_micro = f->run.window,
+                         .lr = f->lr,
                          .epoch_acc = stk_control_acc(f->now, 0)};
   struct stk_window_result r;
   sp_status st = stk_session_train(f->s, &w, &r, err);
@@ -341,15 +364,18 @@ static bool validation_due(const stk_fit *f) {
   if (!f->c.val || f->c.val_every <= 0 || f->c.n_val_batches <= 0) {
     return false;
   }
-  bool stop = f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs && f->now->global_step >= f->c.min_steps;
+  bool stop = f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs &&
+              f->now->global_step >= f->c.min_steps;
   if (f->c.val_across_epochs) {
     return stop || f->now->total_batches % f->c.val_every < f->run.window;
   }
   bool epoch_due = (f->now->epoch + 1) % f->c.val_epochs == 0;
-  return epoch_due && (stop || f->now->batch / f->c.val_every != (f->now->batch - f->run.window) / f->c.val_every);
+  return epoch_due && (stop || f->now->batch / f->c.val_every !=
+                                   (f->now->batch - f->run.window) / f->c.val_every);
 }
 
-/* Step values of everything logged: into the metrics table, the progress line, and rows when a log is due. */
+/* Step values of everything logged: into the metrics table, the progress line, and rows when a log
+ * is due. */
 static void log_batch(stk_fit *f, bool due) {
   const struct stk_graph *g = f->logged.graph;
   int32_t n_lanes = stk_session_config_of(f->s)->n_lanes, n_bar = 0;
@@ -383,15 +409,20 @@ static void log_batch(stk_fit *f, bool due) {
     row(&r, "epoch", "", (double)f->now->epoch);
     send_rows(f, &r, log_step(f));
   }
-  struct stk_progress p = {.stage = STK_TRAIN, .epoch = f->now->epoch, .batch = f->now->batch,
-                           .n_batches = f->c.n_train_batches, .global_step = f->now->global_step, .samples = f->samples};
+  struct stk_progress p = {.stage = STK_TRAIN,
+                           .epoch = f->now->epoch,
+                           .batch = f->now->batch,
+                           .n_batches = f->c.n_train_batches,
+                           .global_step = f->now->global_step,
+                           .samples = f->samples};
   if (f->c.host.progress) {
     f->c.host.progress(f->c.host.ctx, &p, n_bar, bar, bar_values);
   }
 }
 
 static sp_status phase_batch_end(stk_fit *f, struct sp_err *err) {
-  bool due = f->c.log_every > 0 && (f->now->global_step % f->c.log_every == 0 || f->now->should_stop);
+  bool due =
+      f->c.log_every > 0 && (f->now->global_step % f->c.log_every == 0 || f->now->should_stop);
   check_time(f);
   log_batch(f, due);
   for (int64_t k = 0; k < f->run.window; k++) {
@@ -447,8 +478,9 @@ static sp_status phase_epoch_start(stk_fit *f) {
   }
   f->now->batch = 0;
   f->now->epoch_over = 0;
-  memset(stk_control_acc(f->now, 0), 0,
-         sizeof(struct stk_acc) * STK_GRAPH_MAX_LOGS * (size_t)stk_session_config_of(f->s)->n_lanes);
+  memset(
+      stk_control_acc(f->now, 0), 0,
+      sizeof(struct stk_acc) * STK_GRAPH_MAX_LOGS * (size_t)stk_session_config_of(f->s)->n_lanes);
   learning_rates(f);
   if (f->c.lr_monitor_epoch) {
     struct rows r = {0};
@@ -470,7 +502,8 @@ static sp_status phase_epoch_end(stk_fit *f, struct sp_err *err) {
     }
     char name[72];
     snprintf(name, sizeof name, "%s%s", e->name, e->flags & STK_ON_STEP ? "_epoch" : "");
-    double v = stk_acc_value(e, stk_control_acc(f->now, 0), i, stk_session_config_of(f->s)->n_lanes);
+    double v =
+        stk_acc_value(e, stk_control_acc(f->now, 0), i, stk_session_config_of(f->s)->n_lanes);
     stk_metric_set(f->now, name, v);
     stk_metric_set(f->now, e->name, v);
     if (!(e->flags & STK_NO_LOGGER)) {
@@ -496,29 +529,30 @@ static sp_status phase_epoch_end(stk_fit *f, struct sp_err *err) {
 
 static sp_status one_phase(stk_fit *f, struct sp_err *err) {
   switch ((stk_phase)f->now->phase) {
-  case STK_PHASE_START:
-    call(f, hooks_of(f)->on_fit_start);
-    f->now->phase = f->c.val && f->c.sanity_batches > 0 ? STK_PHASE_SANITY : STK_PHASE_TRAIN_START;
-    return SP_OK;
-  case STK_PHASE_SANITY:
-    return phase_sanity(f, err);
-  case STK_PHASE_TRAIN_START:
-    call(f, hooks_of(f)->on_train_start);
-    f->now->phase = STK_PHASE_EPOCH_START;
-    return SP_OK;
-  case STK_PHASE_EPOCH_START:
-    return phase_epoch_start(f);
-  case STK_PHASE_BATCH:
-    return phase_batch(f, err);
-  case STK_PHASE_BATCH_END:
-    return phase_batch_end(f, err);
-  case STK_PHASE_VALIDATE:
-    return phase_validate(f, err);
-  case STK_PHASE_EPOCH_END:
-    return phase_epoch_end(f, err);
-  case STK_PHASE_DONE:
-  case STK_PHASE_COUNT:
-    break;
+    case STK_PHASE_START:
+      call(f, hooks_of(f)->on_fit_start);
+      f->now->phase =
+          f->c.val && f->c.sanity_batches > 0 ? STK_PHASE_SANITY : STK_PHASE_TRAIN_START;
+      return SP_OK;
+    case STK_PHASE_SANITY:
+      return phase_sanity(f, err);
+    case STK_PHASE_TRAIN_START:
+      call(f, hooks_of(f)->on_train_start);
+      f->now->phase = STK_PHASE_EPOCH_START;
+      return SP_OK;
+    case STK_PHASE_EPOCH_START:
+      return phase_epoch_start(f);
+    case STK_PHASE_BATCH:
+      return phase_batch(f, err);
+    case STK_PHASE_BATCH_END:
+      return phase_batch_end(f, err);
+    case STK_PHASE_VALIDATE:
+      return phase_validate(f, err);
+    case STK_PHASE_EPOCH_END:
+      return phase_epoch_end(f, err);
+    case STK_PHASE_DONE:
+    case STK_PHASE_COUNT:
+      break;
   }
   return SP_OK;
 }
@@ -545,7 +579,8 @@ sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err) {
     if (st) {
       return st;
     }
-    /* A step that is not followed by its end would repeat its logging in the next process: finish it first. */
+    /* A step that is not followed by its end would repeat its logging in the next process: finish
+     * it first. */
     if (!done && f->now->phase != STK_PHASE_BATCH_END && f->c.host.stop_asked(f->c.host.ctx)) {
       *out_why = STK_STOP_SIGNAL;
       return SP_OK;

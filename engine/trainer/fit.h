@@ -1,11 +1,12 @@
-/* The fit loop: Lightning's, as a struct with an explicit phase (engine/state/control.h) and a function that takes it one
- * phase on. Between any two phases everything that matters is committed, so a job can stop there and go on later, with the
- * same bits.
+/* The fit loop: Lightning's, as a struct with an explicit phase (engine/state/control.h) and a
+ * function that takes it one phase on. Between any two phases everything that matters is committed,
+ * so a job can stop there and go on later, with the same bits.
  *
- * START -> SANITY -> TRAIN_START -> EPOCH_START -> BATCH -> BATCH_END -> [VALIDATE] -> BATCH ... -> EPOCH_END -> EPOCH_START
- * ... -> DONE. A batch phase is one optimizer step: a whole accumulation window. Hooks run in the order of Lightning's loop
- * (docs/from-lightning.md). What leaves the loop (metrics, progress, checkpoints) goes through struct stk_host, behind which
- * the supervisor stands. One thread.
+ * START -> SANITY -> TRAIN_START -> EPOCH_START -> BATCH -> BATCH_END -> [VALIDATE] -> BATCH ... ->
+ * EPOCH_END -> EPOCH_START
+ * ... -> DONE. A batch phase is one optimizer step: a whole accumulation window. Hooks run in the
+ * order of Lightning's loop (docs/from-lightning.md). What leaves the loop (metrics, progress,
+ * checkpoints) goes through struct stk_host, behind which the supervisor stands. One thread.
  */
 #ifndef STK_TRAINER_FIT_H
 #define STK_TRAINER_FIT_H
@@ -16,11 +17,11 @@
 
 /* Why the loop ended. */
 typedef enum stk_stop {
-  STK_STOP_NONE,     /* its limits were reached */
-  STK_STOP_EARLY,    /* EarlyStopping */
-  STK_STOP_TIME,     /* max_time */
-  STK_STOP_MODULE,   /* stk_run_stop */
-  STK_STOP_SIGNAL    /* asked from outside: not done, goes on from here */
+  STK_STOP_NONE,   /* its limits were reached */
+  STK_STOP_EARLY,  /* EarlyStopping */
+  STK_STOP_TIME,   /* max_time */
+  STK_STOP_MODULE, /* stk_run_stop */
+  STK_STOP_SIGNAL  /* asked from outside: not done, goes on from here */
 } stk_stop;
 
 struct stk_progress {
@@ -33,14 +34,18 @@ struct stk_progress {
 /* What the loop needs from outside. All are called from the loop's thread. */
 struct stk_host {
   void *ctx;
-  bool (*stop_asked)(void *ctx);    /* polled at every phase edge */
-  int64_t (*now_ns)(void *ctx);     /* monotonic; decisions by the clock are journalled in the control page */
-  void (*progress)(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names, const double *values);
+  bool (*stop_asked)(void *ctx); /* polled at every phase edge */
+  int64_t (*now_ns)(
+      void *ctx); /* monotonic; decisions by the clock are journalled in the control page */
+  void (*progress)(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names,
+                   const double *values);
   /* Rows for the loggers; step is Lightning's x-axis. */
-  void (*metrics)(void *ctx, int64_t step, int32_t n, const char *const *names, const double *values);
-  void (*evaluated)(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n, const char *const *names,
-                    const double *values);
-  /* Publishes the committed state under `name`. `is_last`: as the last checkpoint; `link` then names what it points to. */
+  void (*metrics)(void *ctx, int64_t step, int32_t n, const char *const *names,
+                  const double *values);
+  void (*evaluated)(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n,
+                    const char *const *names, const double *values);
+  /* Publishes the committed state under `name`. `is_last`: as the last checkpoint; `link` then
+   * names what it points to. */
   sp_status (*save)(void *ctx, const char *name, const char *link, struct sp_err *err);
   void (*remove)(void *ctx, const char *name);
   bool (*exists)(void *ctx, const char *name);
@@ -81,18 +86,20 @@ struct stk_fit_config {
 typedef struct stk_fit stk_fit;
 
 /* The session's state is fresh or loaded. */
-SP_NODISCARD sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_fit **out_f,
-                                   struct sp_err *err);
+SP_NODISCARD sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s,
+                                   stk_fit **out_f, struct sp_err *err);
 void stk_fit_free(stk_fit *f);
 
-/* Takes the loop one phase on and commits. *out_done when nothing is left. An error leaves the last committed state. */
+/* Takes the loop one phase on and commits. *out_done when nothing is left. An error leaves the last
+ * committed state. */
 SP_NODISCARD sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err);
 
 /* Runs to the end, or to the first phase edge after a stop was asked for. */
 SP_NODISCARD sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err);
 
-/* Evaluation alone: the validate and test verbs. Accumulates over n_batches of every lane and reports through
- * host.evaluated; names and values of the metrics are also returned (borrowed until the next call). */
+/* Evaluation alone: the validate and test verbs. Accumulates over n_batches of every lane and
+ * reports through host.evaluated; names and values of the metrics are also returned (borrowed until
+ * the next call). */
 struct stk_eval_config {
   stk_stage stage;
   bool sanity;
@@ -106,7 +113,7 @@ struct stk_eval_result {
   double values[STK_GRAPH_MAX_LOGS];
   bool stopped; /* a stop was asked for: the values are of a part */
 };
-SP_NODISCARD sp_status stk_evaluate(stk_session *s, const struct stk_eval_config *c, struct stk_eval_result *out,
-                                    struct sp_err *err);
+SP_NODISCARD sp_status stk_evaluate(stk_session *s, const struct stk_eval_config *c,
+                                    struct stk_eval_result *out, struct sp_err *err);
 
 #endif

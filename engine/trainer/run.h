@@ -1,4 +1,5 @@
-/* struct stk_run: what run hooks see (stoker/module.h), and the metrics table of the control page. */
+/* struct stk_run: what run hooks see (stoker/module.h), and the metrics table of the control page.
+ */
 #ifndef STK_TRAINER_RUN_H
 #define STK_TRAINER_RUN_H
 

@@ -22,7 +22,8 @@ struct stk_session {
   struct stk_state *state;
   struct cached programs[MAX_PROGRAMS];
   int32_t n_programs;
-  uint8_t *grad[MAX_LEVELS]; /* the binary counter of partial lane sums, then the micro-batch buffer */
+  uint8_t
+      *grad[MAX_LEVELS]; /* the binary counter of partial lane sums, then the micro-batch buffer */
   int32_t n_grad;
   uint8_t *micro;       /* gradients of micro-batches after the first; NULL when accumulate is 1 */
   uint8_t *running_out; /* where lanes other than 0 leave their running statistics */
@@ -73,7 +74,8 @@ static bool buffers_new(stk_session *s) {
   s->step_acc = sp_alloc_array((size_t)s->c.n_lanes * STK_GRAPH_MAX_LOGS, sizeof *s->step_acc);
   s->scratch_bytes = 256 << 10;
   s->scratch = sp_alloc_aligned(4096, s->scratch_bytes * (size_t)stk_pool_n_threads(s->c.pool));
-  return (!(s->c.accumulate > 1) || s->micro) && s->running_out && s->host && s->sumsq && s->step_acc && s->scratch;
+  return (!(s->c.accumulate > 1) || s->micro) && s->running_out && s->host && s->sumsq &&
+         s->step_acc && s->scratch;
 }
 
 static sp_status optimizer_new(stk_session *s, struct sp_err *err) {
@@ -97,7 +99,8 @@ const struct stk_optimizer *stk_session_optimizer(const stk_session *s) {
   return s->optimizer;
 }
 
-sp_status stk_session_new(const struct stk_session_config *config, stk_session **out_s, struct sp_err *err) {
+sp_status stk_session_new(const struct stk_session_config *config, stk_session **out_s,
+                          struct sp_err *err) {
   const struct stk_module *m = config->module;
   stk_session *s = sp_alloc(sizeof *s);
   uint8_t *frozen = sp_alloc((size_t)m->n_params + 1);
@@ -117,11 +120,12 @@ sp_status stk_session_new(const struct stk_session_config *config, stk_session *
     st = optimizer_new(s, err);
   }
   if (!st) {
-    st = stk_state_new(m, config->real_bits / 8, 1 + s->optimizer->n_moments, config->n_lanes, config->memory,
-                       &s->state, err);
+    st = stk_state_new(m, config->real_bits / 8, 1 + s->optimizer->n_moments, config->n_lanes,
+                       config->memory, &s->state, err);
   }
   if (!st && !buffers_new(s)) {
-    st = sp_fail(err, SP_ENOMEM, "no memory for gradients (%lld bytes each)", (long long)s->state->layout.section_bytes);
+    st = sp_fail(err, SP_ENOMEM, "no memory for gradients (%lld bytes each)",
+                 (long long)s->state->layout.section_bytes);
   }
   if (st) {
     stk_session_free(s);
@@ -158,7 +162,10 @@ void stk_session_free(stk_session *s) {
 
 static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   stk_dtype real = s->c.real_bits == 64 ? STK_F64 : STK_F32;
-  struct stk_trace_spec ts = {.stage = p->stage, .real = real, .batch = p->batch, .x = &s->c.x,
+  struct stk_trace_spec ts = {.stage = p->stage,
+                              .real = real,
+                              .batch = p->batch,
+                              .x = &s->c.x,
                               .y = s->c.has_y ? &s->c.y : NULL};
   sp_status st = stk_module_trace(s->c.module, &ts, &p->graph, err);
   if (!st && p->stage == STK_TRAIN) {
@@ -167,9 +174,11 @@ static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   if (!st && s->c.fuse) {
     st = stk_pass_fuse(p->graph, err);
   }
-  struct stk_program_spec ps = {.kernels = s->c.kernels, .n_threads = stk_pool_n_threads(s->c.pool),
+  struct stk_program_spec ps = {.kernels = s->c.kernels,
+                                .n_threads = stk_pool_n_threads(s->c.pool),
                                 .param_offset = s->state->layout.param_offset,
-                                .running_offset = s->state->layout.running_offset, .in_place = s->c.in_place};
+                                .running_offset = s->state->layout.running_offset,
+                                .in_place = s->c.in_place};
   if (!st) {
     st = stk_program_new(p->graph, &ps, &p->program, err);
   }
@@ -188,7 +197,8 @@ static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   return SP_OK;
 }
 
-sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, stk_program **out_p, struct sp_err *err) {
+sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, stk_program **out_p,
+                              struct sp_err *err) {
   for (int32_t i = 0; i < s->n_programs; i++) {
     if (s->programs[i].stage == stage && s->programs[i].batch == batch) {
       *out_p = s->programs[i].program;
@@ -242,15 +252,18 @@ static sp_status run_checked(stk_session *s, stk_program *p, struct sp_err *err)
       const struct stk_node *n = &g->nodes[in->node];
       const struct stk_value *v = &g->values[n->out[k]];
       int32_t bad = 0;
-      struct stk_finite_args a = {stk_program_value(p, n->out[k]), &bad, stk_shape_numel(&v->shape)};
+      struct stk_finite_args a = {stk_program_value(p, n->out[k]), &bad,
+                                  stk_shape_numel(&v->shape)};
       if (a.x && v->dtype == g->real) {
         run_kernel(s, s->c.kernels->finite, &a);
       }
       if (bad) {
         char shape[96];
-        return sp_fail(err, SP_ENUMERIC, "detect_anomaly: %s%s %s made at %s:%d is the first that is not finite",
+        return sp_fail(err, SP_ENUMERIC,
+                       "detect_anomaly: %s%s %s made at %s:%d is the first that is not finite",
                        n->backward ? "the gradient " : "", stk_op_text(n->op),
-                       stk_shape_text(&v->shape, shape, sizeof shape), n->at.file ? n->at.file : "?", n->at.line);
+                       stk_shape_text(&v->shape, shape, sizeof shape),
+                       n->at.file ? n->at.file : "?", n->at.line);
       }
     }
   }
@@ -293,7 +306,8 @@ static void acc_add(const struct stk_log_entry *e, struct stk_acc *a, double val
 }
 
 /* Adds what a run of p logged to `acc`, and sets `step` to it. Either may be NULL. */
-static void collect(const stk_session *s, const stk_program *p, int64_t n, struct stk_acc *acc, struct stk_acc *step) {
+static void collect(const stk_session *s, const stk_program *p, int64_t n, struct stk_acc *acc,
+                    struct stk_acc *step) {
   const struct stk_graph *g = stk_program_graph(p);
   for (int32_t i = 0; i < g->n_logs; i++) {
     const struct stk_log_entry *e = &g->logs[i];
@@ -312,12 +326,14 @@ static void collect(const stk_session *s, const stk_program *p, int64_t n, struc
 /* ---- one optimizer step */
 
 static void add_into(stk_session *s, uint8_t *y, const uint8_t *x) {
-  struct stk_accumulate_args a = {x, y, s->state->layout.section_bytes / s->state->layout.real_bytes};
+  struct stk_accumulate_args a = {x, y,
+                                  s->state->layout.section_bytes / s->state->layout.real_bytes};
   run_kernel(s, s->c.kernels->accumulate, &a);
 }
 
-static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32_t lane, uint8_t *into,
-                               struct stk_window_result *r, double *out_loss, struct sp_err *err) {
+static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32_t lane,
+                               uint8_t *into, struct stk_window_result *r, double *out_loss,
+                               struct sp_err *err) {
   struct stk_state *st = s->state;
   for (int64_t k = 0; k < w->n_micro; k++) {
     struct stk_lane_batch b = {0};
@@ -355,8 +371,10 @@ static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32
   return SP_OK;
 }
 
-/* The lanes' gradients in the fixed tree, by a binary counter of partial sums; the result is in grad[0]. */
-static sp_status all_gradients(stk_session *s, const struct stk_window *w, struct stk_window_result *r, struct sp_err *err) {
+/* The lanes' gradients in the fixed tree, by a binary counter of partial sums; the result is in
+ * grad[0]. */
+static sp_status all_gradients(stk_session *s, const struct stk_window *w,
+                               struct stk_window_result *r, struct sp_err *err) {
   int32_t size[MAX_LEVELS], depth = 0;
   double losses = 0.0;
   for (int32_t lane = 0; lane < s->c.n_lanes; lane++) {
@@ -398,7 +416,8 @@ static double clip_factor(stk_session *s, struct stk_window_result *r) {
   if (!(s->c.clip_norm > 0.0)) {
     return 1.0;
   }
-  struct stk_sumsq_args a = {s->grad[0], s->sumsq, s->state->layout.section_bytes / s->state->layout.real_bytes};
+  struct stk_sumsq_args a = {s->grad[0], s->sumsq,
+                             s->state->layout.section_bytes / s->state->layout.real_bytes};
   run_kernel(s, s->c.kernels->sumsq, &a);
   return stk_optim_grad_scale(s->sumsq, s->n_chunks, s->c.clip_norm, 1, &r->grad_norm);
 }
@@ -413,19 +432,27 @@ static void apply(stk_session *s, const double *lr, double grad_scale) {
     const struct stk_optim_slice *sl = &o->slice[i];
     struct stk_optim_scalars scalars;
     int64_t at = sl->offset * real;
-    stk_optimizer_scalars(o, (size_t)sl->group, lr[sl->group], st->now->global_step + 1, grad_scale, s->c.clip_value,
-                          &scalars);
+    stk_optimizer_scalars(o, (size_t)sl->group, lr[sl->group], st->now->global_step + 1, grad_scale,
+                          s->c.clip_value, &scalars);
     struct stk_optim_args a = {
-      .p = from + at, .g = s->grad[0] + at, .p_out = to + at,
-      .m = n > 1 ? from + section + at : NULL, .m_out = n > 1 ? to + section + at : NULL,
-      .v = n > 2 ? from + 2 * section + at : NULL, .v_out = n > 2 ? to + 2 * section + at : NULL,
-      .scalars = &scalars, .n = sl->n, .kind = (int32_t)o->kind, .stream = section * n > STREAM_BYTES,
+        .p = from + at,
+        .g = s->grad[0] + at,
+        .p_out = to + at,
+        .m = n > 1 ? from + section + at : NULL,
+        .m_out = n > 1 ? to + section + at : NULL,
+        .v = n > 2 ? from + 2 * section + at : NULL,
+        .v_out = n > 2 ? to + 2 * section + at : NULL,
+        .scalars = &scalars,
+        .n = sl->n,
+        .kind = (int32_t)o->kind,
+        .stream = section * n > STREAM_BYTES,
     };
     run_kernel(s, s->c.kernels->optim, &a);
   }
 }
 
-sp_status stk_session_train(stk_session *s, const struct stk_window *w, struct stk_window_result *out, struct sp_err *err) {
+sp_status stk_session_train(stk_session *s, const struct stk_window *w,
+                            struct stk_window_result *out, struct sp_err *err) {
   struct stk_window_result r = {.logged.lanes = s->step_acc};
   stk_fp_enter();
   sp_status st = all_gradients(s, w, &r, err);
@@ -437,14 +464,16 @@ sp_status stk_session_train(stk_session *s, const struct stk_window *w, struct s
   }
   apply(s, w->lr, clip_factor(s, &r));
   s->state->now->slot = 1 - s->state->now->slot;
-  s->state->now->running = s->state->layout.running_bytes ? 1 - s->state->now->running : s->state->now->running;
+  s->state->now->running =
+      s->state->layout.running_bytes ? 1 - s->state->now->running : s->state->now->running;
   s->state->now->global_step++;
   *out = r;
   return SP_OK;
 }
 
-sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t lane, const struct stk_lane_batch *b,
-                           struct stk_acc *acc, const struct stk_graph **out_graph, const void **out_result,
+sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t lane,
+                           const struct stk_lane_batch *b, struct stk_acc *acc,
+                           const struct stk_graph **out_graph, const void **out_result,
                            struct sp_err *err) {
   stk_program *p;
   struct stk_state *state = s->state;

@@ -1,8 +1,10 @@
-/* A session: the programs of a job over its state, and what one optimizer step or one evaluation batch does with them.
+/* A session: the programs of a job over its state, and what one optimizer step or one evaluation
+ * batch does with them.
  *
- * It knows lanes, accumulation, clipping and the optimizer, but nothing of epochs, loops or files: the loops call it. A
- * program exists per (stage, batch size) and is made when first needed (a ragged last batch makes a second one); after
- * that, steps allocate nothing. One thread calls; the pool's threads help.
+ * It knows lanes, accumulation, clipping and the optimizer, but nothing of epochs, loops or files:
+ * the loops call it. A program exists per (stage, batch size) and is made when first needed (a
+ * ragged last batch makes a second one); after that, steps allocate nothing. One thread calls; the
+ * pool's threads help.
  */
 #ifndef STK_TRAINER_SESSION_H
 #define STK_TRAINER_SESSION_H
@@ -24,8 +26,8 @@ struct stk_session_config {
   int64_t accumulate;
   uint64_t seed;
   const struct sp_optimizer_opts *optimizer; /* borrowed */
-  double clip_norm, clip_value; /* 0: off */
-  bool fuse, in_place;          /* passes */
+  double clip_norm, clip_value;              /* 0: off */
+  bool fuse, in_place;                       /* passes */
   bool detect_anomaly;
   const struct stk_memory *memory;
 };
@@ -33,24 +35,27 @@ struct stk_session_config {
 /* One batch of one lane. */
 struct stk_lane_batch {
   void *x, *y;
-  int64_t n;     /* samples; 0: the lane has none */
+  int64_t n;      /* samples; 0: the lane has none */
   uint64_t index; /* batch index within the run, for random numbers */
 };
 
 /* Gives lane's micro-batch `micro` of the window; pointers live until the next call. */
-typedef sp_status (*stk_batch_fn)(void *ctx, int32_t lane, int64_t micro, struct stk_lane_batch *out, struct sp_err *err);
+typedef sp_status (*stk_batch_fn)(void *ctx, int32_t lane, int64_t micro,
+                                  struct stk_lane_batch *out, struct sp_err *err);
 
 typedef struct stk_session stk_session;
 
-SP_NODISCARD sp_status stk_session_new(const struct stk_session_config *config, stk_session **out_s, struct sp_err *err);
+SP_NODISCARD sp_status stk_session_new(const struct stk_session_config *config, stk_session **out_s,
+                                       struct sp_err *err);
 void stk_session_free(stk_session *s);
 
 struct stk_state *stk_session_state(stk_session *s);
 const struct stk_session_config *stk_session_config_of(const stk_session *s);
 
-/* The program of a stage and batch size; made when it is not there. SP_ENOENT: the module lacks that step. */
-SP_NODISCARD sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, stk_program **out_p,
-                                           struct sp_err *err);
+/* The program of a stage and batch size; made when it is not there. SP_ENOENT: the module lacks
+ * that step. */
+SP_NODISCARD sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch,
+                                           stk_program **out_p, struct sp_err *err);
 
 /* What the last window or batch logged, per lane: values of the graph's log entries. */
 struct stk_logged {
@@ -61,9 +66,10 @@ struct stk_logged {
 /* The optimizer's groups, to make rates for. */
 const struct stk_optimizer *stk_session_optimizer(const stk_session *s);
 
-/* One optimizer step over all lanes: n_micro micro-batches per lane, gradients reduced, clipped, applied into the other slot.
- * On success `now` names the new slot (not committed yet: that is the loop's). `epoch_acc`: when not NULL every micro-batch is
- * added there too ([n_lanes][STK_GRAPH_MAX_LOGS]). */
+/* One optimizer step over all lanes: n_micro micro-batches per lane, gradients reduced, clipped,
+ * applied into the other slot. On success `now` names the new slot (not committed yet: that is the
+ * loop's). `epoch_acc`: when not NULL every micro-batch is added there too
+ * ([n_lanes][STK_GRAPH_MAX_LOGS]). */
 struct stk_window {
   stk_batch_fn batch;
   void *ctx;
@@ -73,21 +79,23 @@ struct stk_window {
 };
 struct stk_window_result {
   struct stk_logged logged;
-  double loss; /* mean over lanes of the last micro-batch, before accumulation's division */
+  double loss;      /* mean over lanes of the last micro-batch, before accumulation's division */
   double grad_norm; /* NaN without norm clipping */
   int64_t samples;
 };
-SP_NODISCARD sp_status stk_session_train(stk_session *s, const struct stk_window *w, struct stk_window_result *out,
-                                         struct sp_err *err);
+SP_NODISCARD sp_status stk_session_train(stk_session *s, const struct stk_window *w,
+                                         struct stk_window_result *out, struct sp_err *err);
 
-/* One forward batch of one lane of an evaluation stage; adds to acc [STK_GRAPH_MAX_LOGS]. predict: *out_result is the
- * step's result, valid until the next call; may be NULL. */
-SP_NODISCARD sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t lane, const struct stk_lane_batch *b,
-                                        struct stk_acc *acc, const struct stk_graph **out_graph, const void **out_result,
+/* One forward batch of one lane of an evaluation stage; adds to acc [STK_GRAPH_MAX_LOGS]. predict:
+ * *out_result is the step's result, valid until the next call; may be NULL. */
+SP_NODISCARD sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t lane,
+                                        const struct stk_lane_batch *b, struct stk_acc *acc,
+                                        const struct stk_graph **out_graph, const void **out_result,
                                         struct sp_err *err);
 
-/* The value of a log entry accumulated over lanes in the lane tree: mean, sum, min, max or exp of the mean. NaN when
- * nothing was accumulated. acc is [n_lanes][STK_GRAPH_MAX_LOGS]. */
-double stk_acc_value(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry, int32_t n_lanes);
+/* The value of a log entry accumulated over lanes in the lane tree: mean, sum, min, max or exp of
+ * the mean. NaN when nothing was accumulated. acc is [n_lanes][STK_GRAPH_MAX_LOGS]. */
+double stk_acc_value(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry,
+                     int32_t n_lanes);
 
 #endif

@@ -357,32 +357,32 @@ static sp_status set_numbers(const struct sp_opt *opt, void *out, const struct s
 
 static void set_none(const struct sp_opt *opt, void *f) {
   switch (opt->type) {
-  case SP_OPT_INT:
-  case SP_OPT_DURATION:
-  case SP_OPT_SIZE:
-    *(int64_t *)f = SP_INT_NONE;
-    return;
-  case SP_OPT_FLOAT:
-    *(double *)f = (double)NAN;
-    return;
-  case SP_OPT_STRING:
-    *(const char **)f = NULL;
-    return;
-  case SP_OPT_COUNT:
-    *(struct sp_count *)f = (struct sp_count){SP_COUNT_NONE, 0, 0};
-    return;
-  case SP_OPT_LIST:
-    *(struct sp_strings *)f = (struct sp_strings){NULL, 0};
-    return;
-  case SP_OPT_INTS:
-    *(struct sp_ints *)f = (struct sp_ints){NULL, 0};
-    return;
-  case SP_OPT_FLOATS:
-    *(struct sp_floats *)f = (struct sp_floats){NULL, 0};
-    return;
-  case SP_OPT_BOOL:
-  case SP_OPT_ENUM:
-    break;
+    case SP_OPT_INT:
+    case SP_OPT_DURATION:
+    case SP_OPT_SIZE:
+      *(int64_t *)f = SP_INT_NONE;
+      return;
+    case SP_OPT_FLOAT:
+      *(double *)f = (double)NAN;
+      return;
+    case SP_OPT_STRING:
+      *(const char **)f = NULL;
+      return;
+    case SP_OPT_COUNT:
+      *(struct sp_count *)f = (struct sp_count){SP_COUNT_NONE, 0, 0};
+      return;
+    case SP_OPT_LIST:
+      *(struct sp_strings *)f = (struct sp_strings){NULL, 0};
+      return;
+    case SP_OPT_INTS:
+      *(struct sp_ints *)f = (struct sp_ints){NULL, 0};
+      return;
+    case SP_OPT_FLOATS:
+      *(struct sp_floats *)f = (struct sp_floats){NULL, 0};
+      return;
+    case SP_OPT_BOOL:
+    case SP_OPT_ENUM:
+      break;
   }
   assert(opt->type != SP_OPT_BOOL && opt->type != SP_OPT_ENUM);
 }
@@ -416,20 +416,20 @@ static sp_status set_scalar(const struct sp_opt *opt, void *f, const char *text,
     return SP_OK;
   }
   switch (opt->type) {
-  case SP_OPT_BOOL:
-    return parse_bool(text, f) ? SP_OK : bad_value(opt, text, SP_EINVAL, err);
-  case SP_OPT_INT:
-  case SP_OPT_DURATION:
-  case SP_OPT_SIZE:
-    return set_int(opt, f, text, err);
-  case SP_OPT_FLOAT:
-    return set_float(opt, f, text, err);
-  case SP_OPT_COUNT:
-    return set_count(opt, f, text, err);
-  case SP_OPT_ENUM:
-    return set_enum(opt, f, text, err);
-  default:
-    return set_string(opt, f, text, arena, err);
+    case SP_OPT_BOOL:
+      return parse_bool(text, f) ? SP_OK : bad_value(opt, text, SP_EINVAL, err);
+    case SP_OPT_INT:
+    case SP_OPT_DURATION:
+    case SP_OPT_SIZE:
+      return set_int(opt, f, text, err);
+    case SP_OPT_FLOAT:
+      return set_float(opt, f, text, err);
+    case SP_OPT_COUNT:
+      return set_count(opt, f, text, err);
+    case SP_OPT_ENUM:
+      return set_enum(opt, f, text, err);
+    default:
+      return set_string(opt, f, text, arena, err);
   }
 }
 

@@ -30,18 +30,18 @@ static const char *choice_name(const struct sp_opt *opt, int value, char *buf) {
 bool sp_opt_is_none(const struct sp_opt *opt, const void *self) {
   const void *f = field_const(opt, self);
   switch (opt->type) {
-  case SP_OPT_INT:
-  case SP_OPT_DURATION:
-  case SP_OPT_SIZE:
-    return *(const int64_t *)f == SP_INT_NONE;
-  case SP_OPT_FLOAT:
-    return isnan(*(const double *)f);
-  case SP_OPT_STRING:
-    return *(const char *const *)f == NULL;
-  case SP_OPT_COUNT:
-    return ((const struct sp_count *)f)->kind == SP_COUNT_NONE;
-  default:
-    return false;
+    case SP_OPT_INT:
+    case SP_OPT_DURATION:
+    case SP_OPT_SIZE:
+      return *(const int64_t *)f == SP_INT_NONE;
+    case SP_OPT_FLOAT:
+      return isnan(*(const double *)f);
+    case SP_OPT_STRING:
+      return *(const char *const *)f == NULL;
+    case SP_OPT_COUNT:
+      return ((const struct sp_count *)f)->kind == SP_COUNT_NONE;
+    default:
+      return false;
   }
 }
 
@@ -107,33 +107,33 @@ const char *sp_opt_print(const struct sp_opt *opt, const void *self, size_t inde
     return "null";
   }
   switch (opt->type) {
-  case SP_OPT_BOOL:
-    return *(const bool *)f ? "true" : "false";
-  case SP_OPT_INT:
-  case SP_OPT_SIZE:
-    return print_int(*(const int64_t *)f, "", buf);
-  case SP_OPT_DURATION:
-    return print_duration(*(const int64_t *)f, buf);
-  case SP_OPT_FLOAT:
-    return print_float(*(const double *)f, buf);
-  case SP_OPT_STRING:
-    return *(const char *const *)f;
-  case SP_OPT_ENUM:
-    return choice_name(opt, *(const int *)f, buf);
-  case SP_OPT_COUNT:
-    return print_count(f, buf);
-  case SP_OPT_LIST: {
-    const struct sp_strings *list = f;
-    return index < list->n ? list->items[index] : NULL;
-  }
-  case SP_OPT_INTS: {
-    const struct sp_ints *list = f;
-    return index < list->n ? print_int(list->items[index], "", buf) : NULL;
-  }
-  case SP_OPT_FLOATS: {
-    const struct sp_floats *list = f;
-    return index < list->n ? print_float(list->items[index], buf) : NULL;
-  }
+    case SP_OPT_BOOL:
+      return *(const bool *)f ? "true" : "false";
+    case SP_OPT_INT:
+    case SP_OPT_SIZE:
+      return print_int(*(const int64_t *)f, "", buf);
+    case SP_OPT_DURATION:
+      return print_duration(*(const int64_t *)f, buf);
+    case SP_OPT_FLOAT:
+      return print_float(*(const double *)f, buf);
+    case SP_OPT_STRING:
+      return *(const char *const *)f;
+    case SP_OPT_ENUM:
+      return choice_name(opt, *(const int *)f, buf);
+    case SP_OPT_COUNT:
+      return print_count(f, buf);
+    case SP_OPT_LIST: {
+      const struct sp_strings *list = f;
+      return index < list->n ? list->items[index] : NULL;
+    }
+    case SP_OPT_INTS: {
+      const struct sp_ints *list = f;
+      return index < list->n ? print_int(list->items[index], "", buf) : NULL;
+    }
+    case SP_OPT_FLOATS: {
+      const struct sp_floats *list = f;
+      return index < list->n ? print_float(list->items[index], buf) : NULL;
+    }
   }
   return NULL;
 }

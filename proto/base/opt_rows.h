@@ -7,11 +7,11 @@
 #include "proto/base/opt.h"
 
 /* An option of a type, in the field of its name. */
-#define ROW(TYPE, name, ...)                                                                       \
+#define ROW(TYPE, name, ...) \
   { .key = #name, .type = SP_OPT_##TYPE, .offset = offsetof(struct SELF, name), __VA_ARGS__ }
 
 /* An option that is known and fills no field: `choices` pass, the rest is refused with `help`. */
-#define REFUSE(name, ...)                                                                          \
+#define REFUSE(name, ...) \
   { .key = #name, .type = SP_OPT_STRING, .flags = SP_OPT_REFUSED, __VA_ARGS__ }
 
 #define N_ROWS(rows) (sizeof(rows) / sizeof(rows)[0])

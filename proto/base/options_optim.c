@@ -13,19 +13,19 @@ static const struct sp_refusal betas_refusals[] = {
     {NULL, NULL},
 };
 
-#define LR(default_value)                                                                          \
+#define LR(default_value) \
   ROW(FLOAT, lr, .def = default_value, .min = 0, .max = INFINITY, .help = "Learning rate.")
-#define WEIGHT_DECAY(default_value, what)                                                          \
+#define WEIGHT_DECAY(default_value, what) \
   ROW(FLOAT, weight_decay, .def = default_value, .min = 0, .max = INFINITY, .help = what)
-#define BETAS                                                                                      \
-  ROW(FLOATS, betas, .def = "0.9,0.999", .min = 0, .max = 1, .refusals = betas_refusals,           \
+#define BETAS                                                                            \
+  ROW(FLOATS, betas, .def = "0.9,0.999", .min = 0, .max = 1, .refusals = betas_refusals, \
       .help = "Decay of the two moments' averages: two numbers below 1.")
-#define EPS                                                                                        \
-  ROW(FLOAT, eps, .def = "1e-8", .flags = SP_OPT_POSITIVE, .min = 0, .max = 1,                     \
+#define EPS                                                                    \
+  ROW(FLOAT, eps, .def = "1e-8", .flags = SP_OPT_POSITIVE, .min = 0, .max = 1, \
       .help = "Added to the root of the second moment.")
-#define AMSGRAD                                                                                    \
+#define AMSGRAD \
   REFUSE(amsgrad, .choices = "false|null", .help = "the AMSGrad variant is not built yet")
-#define MAXIMIZE                                                                                   \
+#define MAXIMIZE \
   REFUSE(maximize, .choices = "false|null", .help = "log the loss with its sign turned")
 
 static const struct sp_opt sgd_rows[] = {

@@ -51,8 +51,9 @@ static const struct sp_refusal profiler_refusals[] = {
 };
 
 static const struct sp_refusal interval_refusals[] = {
-    {"*:*|*[0-9][smhdw]", "validation by the clock is not built yet; give a count of batches or "
-                          "a fraction of an epoch"},
+    {"*:*|*[0-9][smhdw]",
+     "validation by the clock is not built yet; give a count of batches or "
+     "a fraction of an epoch"},
     {NULL, NULL},
 };
 

@@ -171,8 +171,8 @@ static struct sp_node *find_item(struct sp_node *tree, const char *key, const ch
 
 /* An item {early_stopping: {...}} stands for its inner map. */
 static struct sp_node *item_options(struct sp_node *item) {
-  bool is_wrapped = item->kind == SP_NODE_MAP && item->n_children == 1 &&
-                    item->first->kind == SP_NODE_MAP;
+  bool is_wrapped =
+      item->kind == SP_NODE_MAP && item->n_children == 1 && item->first->kind == SP_NODE_MAP;
   return is_wrapped ? item->first : item;
 }
 
@@ -226,8 +226,8 @@ static bool is_flag(const char *key, size_t n_key) {
   size_t n = sizeof trainer - 1;
   char name[64];
   bool is_trainer = n_key > n && strncmp(key, trainer, n) == 0 && n_key - n < sizeof name;
-  bool is_data = !is_trainer && n_key > 5 && strncmp(key, "data.", 5) == 0 &&
-                 n_key - 5 < sizeof name;
+  bool is_data =
+      !is_trainer && n_key > 5 && strncmp(key, "data.", 5) == 0 && n_key - 5 < sizeof name;
   if (!is_trainer && !is_data) {
     return false;
   }

@@ -156,8 +156,8 @@ static sp_status split_class(const struct sp_opt_class_table *table, const struc
 
 static sp_status find_class(const struct sp_opt_class_table *table, const struct sp_node *class,
                             int *out_index, struct sp_err *err) {
-  const char *name = class->kind == SP_NODE_SCALAR && !sp_node_is_null(class) ? class->text
-                                                                              : class->key;
+  const char *name =
+      class->kind == SP_NODE_SCALAR && !sp_node_is_null(class) ? class->text : class->key;
   const struct sp_where *where = name == class->text ? &class->where : &class->key_where;
   if (!name) {
     return sp_fail_at(err, SP_EINVAL, &class->where, "%s: the class is missing", table->name);
@@ -207,8 +207,8 @@ sp_status sp_bind_class(const struct sp_opt_class_table *table, const struct sp_
   *(int *)((char *)self + table->kind_offset) = index;
   status = sp_opt_defaults(rows, n_rows, self, arena, err);
   if (status == SP_OK) {
-    status = sp_bind_given(table->name, map, skip ? skip : skip_class, rows, n_rows, self, arena,
-                           err);
+    status =
+        sp_bind_given(table->name, map, skip ? skip : skip_class, rows, n_rows, self, arena, err);
   }
   if (status == SP_OK) {
     status = check_required(table->name, map, node->where, rows, n_rows, err);

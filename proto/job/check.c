@@ -15,10 +15,10 @@ static bool given(const struct sp_job *job, const char *key) {
 }
 
 /* sp_fail_at for a key of the job. */
-#define FAIL(key, ...)                                                                             \
-  do {                                                                                             \
-    struct sp_where where_ = sp_job_where(job, key);                                               \
-    return sp_fail_at(err, SP_EINVAL, &where_, key ": " __VA_ARGS__);                              \
+#define FAIL(key, ...)                                                \
+  do {                                                                \
+    struct sp_where where_ = sp_job_where(job, key);                  \
+    return sp_fail_at(err, SP_EINVAL, &where_, key ": " __VA_ARGS__); \
   } while (0)
 
 static bool has_callback(const struct sp_job *job, sp_callback_class kind) {
@@ -293,8 +293,9 @@ sp_status sp_check_job(const struct sp_job *job, struct sp_err *err) {
 void sp_job_warnings(const struct sp_job *job, struct sp_buf *out) {
   const struct sp_trainer_opts *t = &job->trainer;
   if (t->max_time != SP_INT_NONE) {
-    sp_buf_puts(out, "trainer.max_time: where the run ends depends on the clock, so the job is no "
-                     "pure function of its file\n");
+    sp_buf_puts(out,
+                "trainer.max_time: where the run ends depends on the clock, so the job is no "
+                "pure function of its file\n");
   }
   if (t->devices > 1) {
     sp_buf_printf(out,

@@ -171,8 +171,9 @@ static void md_refused(const struct sp_opt *opts, size_t n, struct sp_buf *out) 
       continue;
     }
     if (is_first) {
-      sp_buf_puts(out, "\nKnown and refused, but for the values that change nothing:\n\n"
-                       "| key | passes | why |\n|---|---|---|\n");
+      sp_buf_puts(out,
+                  "\nKnown and refused, but for the values that change nothing:\n\n"
+                  "| key | passes | why |\n|---|---|---|\n");
       is_first = false;
     }
     sp_buf_printf(out, "| `%s` | ", opts[i].key);

@@ -33,9 +33,9 @@ static sp_status bind_logger(struct sp_job *job, const struct sp_node *node, str
   }
   struct sp_node tensorboard = {.kind = SP_NODE_SCALAR, .text = "tensorboard"};
   void *items;
-  sp_status status = sp_bind_classes(&sp_logger_classes,
-                                     sp_node_is_null(node) ? &tensorboard : node, &items,
-                                     &job->loggers.n, &job->arena, err);
+  sp_status status =
+      sp_bind_classes(&sp_logger_classes, sp_node_is_null(node) ? &tensorboard : node, &items,
+                      &job->loggers.n, &job->arena, err);
   if (status == SP_OK) {
     job->loggers.items = items;
   }

@@ -132,24 +132,24 @@ static sp_status open_container(struct reader *r, const yaml_event_t *e) {
 static sp_status take_event(struct reader *r, const yaml_event_t *e) {
   struct sp_where where = where_at(r, e->start_mark);
   switch (e->type) {
-  case YAML_SCALAR_EVENT:
-    return take_scalar(r, e);
-  case YAML_SEQUENCE_START_EVENT:
-  case YAML_MAPPING_START_EVENT:
-    return open_container(r, e);
-  case YAML_SEQUENCE_END_EVENT:
-  case YAML_MAPPING_END_EVENT:
-    r->depth--;
-    return SP_OK;
-  case YAML_ALIAS_EVENT:
-    return sp_fail_at(r->err, SP_EUNSUPPORTED, &where, "aliases are not supported: write it out");
-  case YAML_DOCUMENT_START_EVENT:
-    return r->root ? sp_fail_at(r->err, SP_EINVAL, &where,
-                                "a second document begins here; one file "
-                                "describes one job")
-                   : SP_OK;
-  default:
-    return SP_OK;
+    case YAML_SCALAR_EVENT:
+      return take_scalar(r, e);
+    case YAML_SEQUENCE_START_EVENT:
+    case YAML_MAPPING_START_EVENT:
+      return open_container(r, e);
+    case YAML_SEQUENCE_END_EVENT:
+    case YAML_MAPPING_END_EVENT:
+      r->depth--;
+      return SP_OK;
+    case YAML_ALIAS_EVENT:
+      return sp_fail_at(r->err, SP_EUNSUPPORTED, &where, "aliases are not supported: write it out");
+    case YAML_DOCUMENT_START_EVENT:
+      return r->root ? sp_fail_at(r->err, SP_EINVAL, &where,
+                                  "a second document begins here; one file "
+                                  "describes one job")
+                     : SP_OK;
+    default:
+      return SP_OK;
   }
 }
 

@@ -132,8 +132,7 @@ static bool get_hello(struct unpacker *u, const Sp__Pb__Hello *m, struct sp_even
     return false;
   }
   e->protocol = m->protocol;
-  return get_name(u, "version", m->version, &e->version) &&
-         get_count(u, "pid", m->pid, 0, &e->pid);
+  return get_name(u, "version", m->version, &e->version) && get_count(u, "pid", m->pid, 0, &e->pid);
 }
 
 static bool get_text(struct unpacker *u, const Sp__Pb__Text *m, struct sp_event_text *e) {
@@ -183,7 +182,7 @@ static bool get_row(struct unpacker *u, const Sp__Pb__SummaryRow *m,
 
 static bool get_summary(struct unpacker *u, const Sp__Pb__Summary *m, struct sp_event_summary *e) {
   struct sp_event_summary_row *rows =
-    get_array(u, "rows", m->n_rows, SP_EVENT_MAX_ROWS, sizeof *rows);
+      get_array(u, "rows", m->n_rows, SP_EVENT_MAX_ROWS, sizeof *rows);
   if (!rows) {
     return false;
   }
@@ -260,8 +259,7 @@ static bool get_output(struct unpacker *u, const Sp__Pb__Output *m, struct sp_ev
 }
 
 static bool get_error(struct unpacker *u, const Sp__Pb__Error *m, struct sp_event_error *e) {
-  return get_status(u, m->status, SP_EINVAL, &e->status) &&
-         get_lines(u, "text", m->text, &e->text);
+  return get_status(u, m->status, SP_EINVAL, &e->status) && get_lines(u, "text", m->text, &e->text);
 }
 
 static bool get_next(struct unpacker *u, const Sp__Pb__Result *m, struct sp_event_result *e) {
@@ -296,30 +294,30 @@ static bool get_result(struct unpacker *u, const Sp__Pb__Result *m, struct sp_ev
 
 static bool get_event(struct unpacker *u, const void *m, struct sp_event *e) {
   switch (e->kind) {
-  case SP_EVENT_HELLO:
-    return get_hello(u, m, &e->u.hello);
-  case SP_EVENT_TEXT:
-    return get_text(u, m, &e->u.text);
-  case SP_EVENT_RUN_STARTED:
-    return get_run_started(u, m, &e->u.run_started);
-  case SP_EVENT_SUMMARY:
-    return get_summary(u, m, &e->u.summary);
-  case SP_EVENT_PROGRESS:
-    return get_progress(u, m, &e->u.progress);
-  case SP_EVENT_METRICS:
-    return get_metrics_event(u, m, &e->u.metrics);
-  case SP_EVENT_VALIDATION:
-    return get_validation(u, m, &e->u.validation);
-  case SP_EVENT_CHECKPOINT:
-    return get_checkpoint(u, m, &e->u.checkpoint);
-  case SP_EVENT_STOPPED:
-    return get_stopped(u, m, &e->u.stopped);
-  case SP_EVENT_OUTPUT:
-    return get_output(u, m, &e->u.output);
-  case SP_EVENT_ERROR:
-    return get_error(u, m, &e->u.error);
-  case SP_EVENT_RESULT:
-    return get_result(u, m, &e->u.result);
+    case SP_EVENT_HELLO:
+      return get_hello(u, m, &e->u.hello);
+    case SP_EVENT_TEXT:
+      return get_text(u, m, &e->u.text);
+    case SP_EVENT_RUN_STARTED:
+      return get_run_started(u, m, &e->u.run_started);
+    case SP_EVENT_SUMMARY:
+      return get_summary(u, m, &e->u.summary);
+    case SP_EVENT_PROGRESS:
+      return get_progress(u, m, &e->u.progress);
+    case SP_EVENT_METRICS:
+      return get_metrics_event(u, m, &e->u.metrics);
+    case SP_EVENT_VALIDATION:
+      return get_validation(u, m, &e->u.validation);
+    case SP_EVENT_CHECKPOINT:
+      return get_checkpoint(u, m, &e->u.checkpoint);
+    case SP_EVENT_STOPPED:
+      return get_stopped(u, m, &e->u.stopped);
+    case SP_EVENT_OUTPUT:
+      return get_output(u, m, &e->u.output);
+    case SP_EVENT_ERROR:
+      return get_error(u, m, &e->u.error);
+    case SP_EVENT_RESULT:
+      return get_result(u, m, &e->u.result);
   }
   u->failure = sp_fail(u->err, SP_EUNSUPPORTED, "event: there is no kind %d", (int)e->kind);
   return false;

@@ -183,8 +183,7 @@ static void put_summary(struct packer *p, Sp__Pb__Summary *m, const struct sp_ev
   m->n_rows = e->n_rows;
 }
 
-static void put_progress(struct packer *p, Sp__Pb__Progress *m,
-                         const struct sp_event_progress *e) {
+static void put_progress(struct packer *p, Sp__Pb__Progress *m, const struct sp_event_progress *e) {
   sp__pb__progress__init(m);
   m->stage = (uint32_t)e->stage;
   m->epoch = e->epoch;
@@ -264,50 +263,50 @@ static void put_result(struct packer *p, Sp__Pb__Result *m, const struct sp_even
 /* Fills the message of the event's kind; false for a kind that does not exist. */
 static bool put_event(struct packer *p, union message *m, const struct sp_event *e) {
   switch (e->kind) {
-  case SP_EVENT_HELLO:
-    sp__pb__hello__init(&m->hello);
-    m->hello.protocol = e->u.hello.protocol;
-    m->hello.version = put_name(p, e->u.hello.version);
-    m->hello.pid = e->u.hello.pid;
-    return true;
-  case SP_EVENT_TEXT:
-    sp__pb__text__init(&m->text);
-    m->text.level = (uint32_t)e->u.text.level;
-    m->text.text = put_bytes(p, e->u.text.text, e->u.text.n_bytes, SP_EVENT_MAX_TEXT);
-    return true;
-  case SP_EVENT_RUN_STARTED:
-    put_run_started(p, &m->run_started, &e->u.run_started);
-    return true;
-  case SP_EVENT_SUMMARY:
-    put_summary(p, &m->summary, &e->u.summary);
-    return true;
-  case SP_EVENT_PROGRESS:
-    put_progress(p, &m->progress, &e->u.progress);
-    return true;
-  case SP_EVENT_METRICS:
-    put_metrics_event(p, &m->metrics, &e->u.metrics);
-    return true;
-  case SP_EVENT_VALIDATION:
-    put_validation(p, &m->validation, &e->u.validation);
-    return true;
-  case SP_EVENT_CHECKPOINT:
-    put_checkpoint(p, &m->checkpoint, &e->u.checkpoint);
-    return true;
-  case SP_EVENT_STOPPED:
-    put_stopped(p, &m->stopped, &e->u.stopped);
-    return true;
-  case SP_EVENT_OUTPUT:
-    sp__pb__output__init(&m->output);
-    m->output.bytes = put_bytes(p, e->u.output.bytes, e->u.output.n_bytes, SP_EVENT_MAX_OUTPUT);
-    return true;
-  case SP_EVENT_ERROR:
-    sp__pb__error__init(&m->error);
-    m->error.status = (uint32_t)e->u.error.status;
-    m->error.text = put_lines(p, e->u.error.text);
-    return true;
-  case SP_EVENT_RESULT:
-    put_result(p, &m->result, &e->u.result);
-    return true;
+    case SP_EVENT_HELLO:
+      sp__pb__hello__init(&m->hello);
+      m->hello.protocol = e->u.hello.protocol;
+      m->hello.version = put_name(p, e->u.hello.version);
+      m->hello.pid = e->u.hello.pid;
+      return true;
+    case SP_EVENT_TEXT:
+      sp__pb__text__init(&m->text);
+      m->text.level = (uint32_t)e->u.text.level;
+      m->text.text = put_bytes(p, e->u.text.text, e->u.text.n_bytes, SP_EVENT_MAX_TEXT);
+      return true;
+    case SP_EVENT_RUN_STARTED:
+      put_run_started(p, &m->run_started, &e->u.run_started);
+      return true;
+    case SP_EVENT_SUMMARY:
+      put_summary(p, &m->summary, &e->u.summary);
+      return true;
+    case SP_EVENT_PROGRESS:
+      put_progress(p, &m->progress, &e->u.progress);
+      return true;
+    case SP_EVENT_METRICS:
+      put_metrics_event(p, &m->metrics, &e->u.metrics);
+      return true;
+    case SP_EVENT_VALIDATION:
+      put_validation(p, &m->validation, &e->u.validation);
+      return true;
+    case SP_EVENT_CHECKPOINT:
+      put_checkpoint(p, &m->checkpoint, &e->u.checkpoint);
+      return true;
+    case SP_EVENT_STOPPED:
+      put_stopped(p, &m->stopped, &e->u.stopped);
+      return true;
+    case SP_EVENT_OUTPUT:
+      sp__pb__output__init(&m->output);
+      m->output.bytes = put_bytes(p, e->u.output.bytes, e->u.output.n_bytes, SP_EVENT_MAX_OUTPUT);
+      return true;
+    case SP_EVENT_ERROR:
+      sp__pb__error__init(&m->error);
+      m->error.status = (uint32_t)e->u.error.status;
+      m->error.text = put_lines(p, e->u.error.text);
+      return true;
+    case SP_EVENT_RESULT:
+      put_result(p, &m->result, &e->u.result);
+      return true;
   }
   return false;
 }

@@ -68,17 +68,17 @@ enum sp_stop_reason {
 /* Exit codes of `stoker`, and what Result carries. Stable, documented in docs/. */
 enum sp_exit {
   SP_EXIT_OK = 0,
-  SP_EXIT_FAILED = 1,       /* anything without a class of its own */
-  SP_EXIT_USAGE = 2,        /* bad command line or job file */
-  SP_EXIT_NOT_FOUND = 3,    /* a file, checkpoint or job is not there */
-  SP_EXIT_REFUSED = 4,      /* permissions, quota, policy */
-  SP_EXIT_UNREACHABLE = 5,  /* the daemon does not answer */
-  SP_EXIT_CONFLICT = 6,     /* exists already, or belongs to something else */
-  SP_EXIT_TIMED_OUT = 7,    /* gave up waiting */
-  SP_EXIT_JOB_FAILED = 10,  /* the job ran and failed */
+  SP_EXIT_FAILED = 1,      /* anything without a class of its own */
+  SP_EXIT_USAGE = 2,       /* bad command line or job file */
+  SP_EXIT_NOT_FOUND = 3,   /* a file, checkpoint or job is not there */
+  SP_EXIT_REFUSED = 4,     /* permissions, quota, policy */
+  SP_EXIT_UNREACHABLE = 5, /* the daemon does not answer */
+  SP_EXIT_CONFLICT = 6,    /* exists already, or belongs to something else */
+  SP_EXIT_TIMED_OUT = 7,   /* gave up waiting */
+  SP_EXIT_JOB_FAILED = 10, /* the job ran and failed */
   SP_EXIT_JOB_CANCELED = 11,
   SP_EXIT_JOB_TIMED_OUT = 12,
-  SP_EXIT_JOB_LOST = 13,    /* killed from outside, or its machine failed */
+  SP_EXIT_JOB_LOST = 13, /* killed from outside, or its machine failed */
   SP_EXIT_PREEMPTED = 14,
 };
 
@@ -107,17 +107,17 @@ struct sp_event_run_started {
   const char *kernels;      /* "ref", "avx2", "avx512" */
   const char *precision;    /* "32-true" */
   int64_t n_params, n_trainable;
-  int64_t max_epochs;       /* -1: unlimited */
-  int64_t total_steps;      /* -1: unlimited */
+  int64_t max_epochs;                     /* -1: unlimited */
+  int64_t total_steps;                    /* -1: unlimited */
   int64_t n_train_batches, n_val_batches; /* per epoch and lane */
   int64_t epoch, global_step;             /* where it starts */
   int64_t lanes, ranks, threads;
-  int64_t plan_peak_bytes;  /* exact memory of the plan; -1 if the verb has none */
+  int64_t plan_peak_bytes; /* exact memory of the plan; -1 if the verb has none */
 };
 
 struct sp_event_summary_row {
-  const char *name, *type;            /* "encoder.0", "Linear" */
-  const char *in_shape, *out_shape;   /* "[64, 784]"; "" if unknown */
+  const char *name, *type;          /* "encoder.0", "Linear" */
+  const char *in_shape, *out_shape; /* "[64, 784]"; "" if unknown */
   int64_t n_params;
   bool frozen;
 };
@@ -131,11 +131,11 @@ struct sp_event_summary {
 
 struct sp_event_progress {
   enum sp_stage stage;
-  int64_t epoch, max_epochs;       /* epoch counts from 0; max_epochs -1: unlimited */
-  int64_t batch, n_batches;        /* done, and in all of this stage; n_batches -1: unknown */
+  int64_t epoch, max_epochs;        /* epoch counts from 0; max_epochs -1: unlimited */
+  int64_t batch, n_batches;         /* done, and in all of this stage; n_batches -1: unknown */
   int64_t global_step, total_steps; /* optimizer steps done; total_steps -1: unlimited */
-  double steps_per_s, items_per_s; /* 0: not measured yet */
-  const char *unit;                /* what items are: "tokens", "images", "samples" */
+  double steps_per_s, items_per_s;  /* 0: not measured yet */
+  const char *unit;                 /* what items are: "tokens", "images", "samples" */
   size_t n_metrics;
   const struct sp_event_metric *metrics; /* loss first, then prog_bar values */
 };

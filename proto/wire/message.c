@@ -32,18 +32,18 @@ static void plain_free(void *data, void *p) {
 
 const ProtobufCMessageDescriptor *sp_message_descriptor(unsigned tag) {
   static const ProtobufCMessageDescriptor *const table[] = {
-    [SP_EVENT_HELLO] = &sp__pb__hello__descriptor,
-    [SP_EVENT_TEXT] = &sp__pb__text__descriptor,
-    [SP_EVENT_RUN_STARTED] = &sp__pb__run_started__descriptor,
-    [SP_EVENT_SUMMARY] = &sp__pb__summary__descriptor,
-    [SP_EVENT_PROGRESS] = &sp__pb__progress__descriptor,
-    [SP_EVENT_METRICS] = &sp__pb__metrics__descriptor,
-    [SP_EVENT_VALIDATION] = &sp__pb__validation__descriptor,
-    [SP_EVENT_CHECKPOINT] = &sp__pb__checkpoint__descriptor,
-    [SP_EVENT_STOPPED] = &sp__pb__stopped__descriptor,
-    [SP_EVENT_OUTPUT] = &sp__pb__output__descriptor,
-    [SP_EVENT_ERROR] = &sp__pb__error__descriptor,
-    [SP_EVENT_RESULT] = &sp__pb__result__descriptor,
+      [SP_EVENT_HELLO] = &sp__pb__hello__descriptor,
+      [SP_EVENT_TEXT] = &sp__pb__text__descriptor,
+      [SP_EVENT_RUN_STARTED] = &sp__pb__run_started__descriptor,
+      [SP_EVENT_SUMMARY] = &sp__pb__summary__descriptor,
+      [SP_EVENT_PROGRESS] = &sp__pb__progress__descriptor,
+      [SP_EVENT_METRICS] = &sp__pb__metrics__descriptor,
+      [SP_EVENT_VALIDATION] = &sp__pb__validation__descriptor,
+      [SP_EVENT_CHECKPOINT] = &sp__pb__checkpoint__descriptor,
+      [SP_EVENT_STOPPED] = &sp__pb__stopped__descriptor,
+      [SP_EVENT_OUTPUT] = &sp__pb__output__descriptor,
+      [SP_EVENT_ERROR] = &sp__pb__error__descriptor,
+      [SP_EVENT_RESULT] = &sp__pb__result__descriptor,
   };
   return tag < sizeof table / sizeof *table ? table[tag] : NULL;
 }

@@ -92,9 +92,20 @@ static struct entry *add(struct bench *b, const struct stk_kernel *kernel, const
 
 static void add_conv(struct bench *b, const char *name, int64_t n, int64_t c, int64_t hw,
                      int64_t co, int64_t kernel, int64_t stride) {
-  struct stk_conv_shape s = {.n = n, .c = c, .h = hw, .w = hw, .co = co, .kh = kernel, .kw = kernel,
-                             .stride_h = stride, .stride_w = stride, .pad_h = kernel / 2,
-                             .pad_w = kernel / 2, .dil_h = 1, .dil_w = 1, .groups = 1};
+  struct stk_conv_shape s = {.n = n,
+                             .c = c,
+                             .h = hw,
+                             .w = hw,
+                             .co = co,
+                             .kh = kernel,
+                             .kw = kernel,
+                             .stride_h = stride,
+                             .stride_w = stride,
+                             .pad_h = kernel / 2,
+                             .pad_w = kernel / 2,
+                             .dil_h = 1,
+                             .dil_w = 1,
+                             .groups = 1};
   s.oh = s.ow = (hw + 2 * s.pad_h - kernel) / stride + 1;
   const double flops = 2.0 * (double)(n * co * s.oh * s.ow * c * kernel * kernel);
   struct entry *e = add(b, b->k->conv, "conv", name);
@@ -199,9 +210,15 @@ int main(int argc, char **argv) {
     return 1;
   }
   _mm_setcsr(0x1f80 | 0x8040);
-  const struct stk_optim_scalars s = {.lr = 1e-3, .weight_decay = 0.01, .momentum = 0.9,
-                                      .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .bias1 = 0.1,
-                                      .bias2 = 0.001, .grad_scale = 1};
+  const struct stk_optim_scalars s = {.lr = 1e-3,
+                                      .weight_decay = 0.01,
+                                      .momentum = 0.9,
+                                      .beta1 = 0.9,
+                                      .beta2 = 0.999,
+                                      .eps = 1e-8,
+                                      .bias1 = 0.1,
+                                      .bias2 = 0.001,
+                                      .grad_scale = 1};
   add_conv(&b, "3x3 1->8 28x28 b500", 500, 1, 28, 8, 3, 1);
   add_conv(&b, "3x3 8->16 14x14 b500", 500, 8, 14, 16, 3, 1);
   add_conv(&b, "3x3 64->64 32x32 b8", 8, 64, 32, 64, 3, 1);

@@ -42,10 +42,10 @@ static void *copy_of(const void *args, size_t bytes) {
   return memcpy(sp_alloc(bytes), args, bytes);
 }
 
-#define ADD(B, NAME, KERNEL, ARGS, ELEMENTS, BYTES, FLOPS)                                         \
-  (B)->entry[(B)->n++] = (struct entry) {                                                          \
-    NAME, KERNEL, copy_of(&(ARGS), sizeof(ARGS)), (double)(ELEMENTS), (double)(BYTES),             \
-        (double)(FLOPS), 1e9                                                                       \
+#define ADD(B, NAME, KERNEL, ARGS, ELEMENTS, BYTES, FLOPS)                             \
+  (B)->entry[(B)->n++] = (struct entry) {                                              \
+    NAME, KERNEL, copy_of(&(ARGS), sizeof(ARGS)), (double)(ELEMENTS), (double)(BYTES), \
+        (double)(FLOPS), 1e9                                                           \
   }
 
 static void add_chain(struct bench *b, const char *name, int op, int n_in, int64_t rows, int64_t n,
@@ -67,9 +67,8 @@ static void add_chain(struct bench *b, const char *name, int op, int n_in, int64
 }
 
 static void add_rows(struct bench *b, int64_t rows, int64_t n) {
-  const struct stk_layernorm_args f = {b->x,        b->small[0], b->small[1], b->y,
-                                       b->small[2], b->small[3], rows,        n,
-                                       1e-5};
+  const struct stk_layernorm_args f = {b->x,        b->small[0], b->small[1], b->y, b->small[2],
+                                       b->small[3], rows,        n,           1e-5};
   const struct stk_layernorm_bwd_args d = {b->x,        b->z, b->small[0], b->small[2],
                                            b->small[3], b->y, rows,        n};
   const struct stk_layernorm_dparam_args p = {b->x,        b->z,        b->small[2], b->small[3],
@@ -88,7 +87,7 @@ static void add_rows(struct bench *b, int64_t rows, int64_t n) {
 
 static void add_loss(struct bench *b, int64_t rows, int64_t n) {
   const struct stk_xent_args f = {b->x, b->ids, b->small[2], b->small[3], rows, n, -100, 0};
-  const struct stk_xent_bwd_args d = {b->x,   b->small[3], b->small[0], b->small[1], b->ids,
+  const struct stk_xent_bwd_args d = {b->x, b->small[3], b->small[0], b->small[1], b->ids,
                                       b->y, rows,        n,           -100,        0};
   const struct stk_softmax_args s = {b->x, b->y, rows, n, false};
   const int64_t size = rows * n, from = b->n;
@@ -107,16 +106,40 @@ static struct stk_heads heads(float *p, int64_t h, int64_t t, int64_t d, int64_t
 
 static void add_attention(struct bench *b, int64_t batch, int64_t h, int64_t t, int64_t d) {
   const int64_t c = h * d;
-  const struct stk_attention_args f = {
-      heads(b->x, h, t, d, 3), heads(b->x + c, h, t, d, 3), heads(b->x + 2 * c, h, t, d, 3),
-      heads(b->z, h, t, d, 1), b->small[5], batch, h, t, d, 0.125, true, 0, NULL, 0};
-  const struct stk_attention_bwd_args g = {
-      f.q, f.k, f.v, f.o, heads(b->z + batch * t * c, h, t, d, 1), heads(b->y, h, t, d, 3),
-      heads(b->y + c, h, t, d, 3), heads(b->y + 2 * c, h, t, d, 3), b->small[5], batch, h, t, d,
-      0.125, true, 0, NULL, 0};
+  const struct stk_attention_args f = {heads(b->x, h, t, d, 3),
+                                       heads(b->x + c, h, t, d, 3),
+                                       heads(b->x + 2 * c, h, t, d, 3),
+                                       heads(b->z, h, t, d, 1),
+                                       b->small[5],
+                                       batch,
+                                       h,
+                                       t,
+                                       d,
+                                       0.125,
+                                       true,
+                                       0,
+                                       NULL,
+                                       0};
+  const struct stk_attention_bwd_args g = {f.q,
+                                           f.k,
+                                           f.v,
+                                           f.o,
+                                           heads(b->z + batch * t * c, h, t, d, 1),
+                                           heads(b->y, h, t, d, 3),
+                                           heads(b->y + c, h, t, d, 3),
+                                           heads(b->y + 2 * c, h, t, d, 3),
+                                           b->small[5],
+                                           batch,
+                                           h,
+                                           t,
+                                           d,
+                                           0.125,
+                                           true,
+                                           0,
+                                           NULL,
+                                           0};
   const double pairs = (double)(batch * h) * (double)t * (double)(t + 1) / 2;
-  ADD(b, "attention", b->k->attention, f, batch * t * c, 16 * batch * t * c,
-      4 * pairs * (double)d);
+  ADD(b, "attention", b->k->attention, f, batch * t * c, 16 * batch * t * c, 4 * pairs * (double)d);
   ADD(b, "attention backward", b->k->attention_bwd, g, batch * t * c, 32 * batch * t * c,
       10 * pairs * (double)d);
   for (int i = b->n - 2; i < b->n; i++) {
@@ -134,8 +157,8 @@ static void add_embedding(struct bench *b, int64_t n, int64_t dim, int64_t vocab
 }
 
 static void add_all(struct bench *b) {
-  const struct stk_copy_args copy = {b->x, b->y, 0, 0, {1, 1, 1, 1, 1, 1 << 23},
-                                     {1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}, 4};
+  const struct stk_copy_args copy = {
+      b->x, b->y, 0, 0, {1, 1, 1, 1, 1, 1 << 23}, {1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}, 4};
   const struct stk_copy_args transpose = {
       b->x, b->y, 0, 0, {1, 1, 1, 1, 1024, 1024}, {0, 0, 0, 0, 1, 1024}, {0, 0, 0, 0, 1024, 1}, 4};
   const struct stk_reduce_args mean = {b->x, b->y, 1, 1000000, 1, 1e-6};

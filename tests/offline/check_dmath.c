@@ -52,27 +52,26 @@ struct row {
   int by_exponent; /* x = +-2^uniform(low, high) */
 };
 
-static const struct row rows[] = {
-    {"exp", stk_exp_d, mpfr_exp, -708, 709.7, 1, 0},
-    {"exp", stk_exp_d, mpfr_exp, -60, 9.4, 1, 1},
-    {"log", stk_log_d, mpfr_log, -1021, 1023, 1, 2},
-    {"log", stk_log_d, mpfr_log, 0.5, 2, 1, 0},
-    {"tanh", stk_tanh_d, mpfr_tanh, -19, 19, 3, 0},
-    {"tanh", stk_tanh_d, mpfr_tanh, -60, 4, 3, 1},
-    {"sigmoid", stk_sigmoid_d, sigmoid_m, -700, 40, 3, 0},
-    {"sigmoid", stk_sigmoid_d, sigmoid_m, -60, 5, 3, 1},
-    {"erf", stk_erf_d, mpfr_erf, -6, 6, 2, 0},
-    {"erf", stk_erf_d, mpfr_erf, -60, 3, 2, 1},
-    {"softplus", stk_softplus_d, softplus_m, -700, 40, 3, 0},
-    {"softplus", stk_softplus_d, softplus_m, -60, 6, 3, 1},
-    {"sinpi", stk_sinpi_d, sinpi_m, -100, 100, 1.5, 0},
-    {"sinpi", stk_sinpi_d, sinpi_m, -60, 40, 1.5, 1},
-    {"cospi", stk_cospi_d, cospi_m, -100, 100, 1.5, 0},
-    {"cospi", stk_cospi_d, cospi_m, -60, 40, 1.5, 1},
-    {"sin", stk_sin_d, mpfr_sin, -0x1p20, 0x1p20, 1, 0},
-    {"sin", stk_sin_d, mpfr_sin, -60, 20, 1, 1},
-    {"cos", stk_cos_d, mpfr_cos, -0x1p20, 0x1p20, 1, 0},
-    {"cos", stk_cos_d, mpfr_cos, -60, 20, 1, 1}};
+static const struct row rows[] = {{"exp", stk_exp_d, mpfr_exp, -708, 709.7, 1, 0},
+                                  {"exp", stk_exp_d, mpfr_exp, -60, 9.4, 1, 1},
+                                  {"log", stk_log_d, mpfr_log, -1021, 1023, 1, 2},
+                                  {"log", stk_log_d, mpfr_log, 0.5, 2, 1, 0},
+                                  {"tanh", stk_tanh_d, mpfr_tanh, -19, 19, 3, 0},
+                                  {"tanh", stk_tanh_d, mpfr_tanh, -60, 4, 3, 1},
+                                  {"sigmoid", stk_sigmoid_d, sigmoid_m, -700, 40, 3, 0},
+                                  {"sigmoid", stk_sigmoid_d, sigmoid_m, -60, 5, 3, 1},
+                                  {"erf", stk_erf_d, mpfr_erf, -6, 6, 2, 0},
+                                  {"erf", stk_erf_d, mpfr_erf, -60, 3, 2, 1},
+                                  {"softplus", stk_softplus_d, softplus_m, -700, 40, 3, 0},
+                                  {"softplus", stk_softplus_d, softplus_m, -60, 6, 3, 1},
+                                  {"sinpi", stk_sinpi_d, sinpi_m, -100, 100, 1.5, 0},
+                                  {"sinpi", stk_sinpi_d, sinpi_m, -60, 40, 1.5, 1},
+                                  {"cospi", stk_cospi_d, cospi_m, -100, 100, 1.5, 0},
+                                  {"cospi", stk_cospi_d, cospi_m, -60, 40, 1.5, 1},
+                                  {"sin", stk_sin_d, mpfr_sin, -0x1p20, 0x1p20, 1, 0},
+                                  {"sin", stk_sin_d, mpfr_sin, -60, 20, 1, 1},
+                                  {"cos", stk_cos_d, mpfr_cos, -0x1p20, 0x1p20, 1, 0},
+                                  {"cos", stk_cos_d, mpfr_cos, -60, 20, 1, 1}};
 
 /* |got - exact| in ulps of exact. */
 static double ulps(double got, mpfr_t exact) {

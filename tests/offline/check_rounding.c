@@ -107,12 +107,10 @@ static int log_known(float x, float *y) {
   return x < 0;
 }
 
-static const struct function functions[] = {{"exp", expl, exp_m, exp_known},
-                                            {"log", logl, log_m, log_known},
-                                            {"tanh", tanhl, tanh_m, tanh_known},
-                                            {"sigmoid", sigmoid_l, sigmoid_m, sigmoid_known},
-                                            {"erf", erfl, erf_m, erf_known},
-                                            {"softplus", softplus_l, softplus_m, softplus_known}};
+static const struct function functions[] = {
+    {"exp", expl, exp_m, exp_known},     {"log", logl, log_m, log_known},
+    {"tanh", tanhl, tanh_m, tanh_known}, {"sigmoid", sigmoid_l, sigmoid_m, sigmoid_known},
+    {"erf", erfl, erf_m, erf_known},     {"softplus", softplus_l, softplus_m, softplus_known}};
 
 static float as_float(uint32_t bits) {
   float x;
@@ -268,7 +266,9 @@ static void write_hardest(const char *name, const struct tally *t, const char *p
   for (int i = 0; i < t->n_hardest; i++) {
     const struct hard *h = &t->hardest[i];
     fprintf(file, "%s{0x%08xu, 0x%08xu}%s", i % 3 == 0 ? "    " : " ", h->x, h->y,
-            i + 1 == t->n_hardest ? "" : i % 3 == 2 ? ",\n" : ",");
+            i + 1 == t->n_hardest ? ""
+            : i % 3 == 2          ? ",\n"
+                                  : ",");
   }
   fprintf(file, "};\n");
   if (fclose(file) != 0) {

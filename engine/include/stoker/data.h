@@ -24,11 +24,7 @@
 extern "C" {
 #endif
 
-enum {
-  STK_READER_ABI = 1,
-  STK_SAMPLE_MAX_RANK = 4,
-  STK_READER_POSITION_BYTES = 256
-};
+enum { STK_READER_ABI = 1, STK_SAMPLE_MAX_RANK = 4, STK_READER_POSITION_BYTES = 256 };
 
 /* What one sample's x or y looks like. rank 0 is one value. */
 typedef struct stk_sample {
@@ -77,8 +73,7 @@ typedef struct stk_reader_ops {
   stk_status (*read)(void *self, const stk_reader_request *request, void *x, void *y,
                      stk_reader_why *why);
   /* Streams only: the position behind the last sample read, and going back to one. Else NULL. */
-  stk_status (*tell)(void *self, uint8_t position[STK_READER_POSITION_BYTES],
-                     stk_reader_why *why);
+  stk_status (*tell)(void *self, uint8_t position[STK_READER_POSITION_BYTES], stk_reader_why *why);
   stk_status (*seek)(void *self, const uint8_t position[STK_READER_POSITION_BYTES],
                      stk_reader_why *why);
   void (*close)(void *self);

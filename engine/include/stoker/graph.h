@@ -1,11 +1,12 @@
 /* Graph building: what a module's step functions are written in.
  *
- * A step function runs once per (stage, shape) and describes its computation with these calls; the engine then
- * differentiates, optimises, plans and replays it. A stk_t is a symbol, never a number. After an error every call passes
- * the error on, so a step function needs no checks; the first error keeps its file and line and is reported once.
+ * A step function runs once per (stage, shape) and describes its computation with these calls; the
+ * engine then differentiates, optimises, plans and replays it. A stk_t is a symbol, never a number.
+ * After an error every call passes the error on, so a step function needs no checks; the first
+ * error keeps its file and line and is reported once.
  *
- * Shapes follow PyTorch's row-major conventions and broadcasting. Axes count from 0; negative ones from the end. Reals
- * have the job's precision (32-true: float). At most six dims. One thread.
+ * Shapes follow PyTorch's row-major conventions and broadcasting. Axes count from 0; negative ones
+ * from the end. Reals have the job's precision (32-true: float). At most six dims. One thread.
  */
 #ifndef STOKER_GRAPH_H
 #define STOKER_GRAPH_H
@@ -71,9 +72,10 @@ stk_t stk_mul_at(stk_t a, stk_t b, stk_loc at);
 stk_t stk_div_at(stk_t a, stk_t b, stk_loc at);
 stk_t stk_maximum_at(stk_t a, stk_t b, stk_loc at);
 stk_t stk_minimum_at(stk_t a, stk_t b, stk_loc at);
-stk_t stk_where_at(stk_t cond, stk_t a, stk_t b, stk_loc at); /* cond > 0 ? a : b, one shape or scalars */
-stk_t stk_gt_at(stk_t a, stk_t b, stk_loc at);                /* 1 where a > b, else 0; no gradient */
-stk_t stk_detach_at(stk_t x, stk_loc at);                     /* the same values, no gradient */
+stk_t stk_where_at(stk_t cond, stk_t a, stk_t b,
+                   stk_loc at);                /* cond > 0 ? a : b, one shape or scalars */
+stk_t stk_gt_at(stk_t a, stk_t b, stk_loc at); /* 1 where a > b, else 0; no gradient */
+stk_t stk_detach_at(stk_t x, stk_loc at);      /* the same values, no gradient */
 
 /* ---- reductions. axis STK_ALL reduces everything to a scalar (rank 0) */
 enum { STK_ALL = 1000 };
@@ -82,7 +84,8 @@ stk_t stk_mean_at(stk_t x, int32_t axis, bool keepdim, stk_loc at);
 stk_t stk_argmax_at(stk_t x, stk_loc at); /* over the last axis: first maximum, i32, no gradient */
 
 /* ---- shape */
-stk_t stk_reshape_at(stk_t x, int32_t rank, const int64_t *dims, stk_loc at); /* one dim may be -1 */
+stk_t stk_reshape_at(stk_t x, int32_t rank, const int64_t *dims,
+                     stk_loc at); /* one dim may be -1 */
 stk_t stk_flatten_at(stk_t x, int32_t start_axis, stk_loc at);
 stk_t stk_transpose_at(stk_t x, int32_t axis0, int32_t axis1, stk_loc at);
 stk_t stk_permute_at(stk_t x, const int32_t *axes, stk_loc at); /* rank entries */
@@ -91,7 +94,8 @@ stk_t stk_concat_at(const stk_t *xs, int32_t n, int32_t axis, stk_loc at); /* n 
 stk_t stk_expand_at(stk_t x, int32_t rank, const int64_t *dims, stk_loc at);
 
 /* ---- products */
-stk_t stk_matmul_at(stk_t a, stk_t b, stk_loc at); /* (..., m, k) (..., k, n); batch dims broadcast */
+stk_t stk_matmul_at(stk_t a, stk_t b,
+                    stk_loc at); /* (..., m, k) (..., k, n); batch dims broadcast */
 /* x (..., in) by w (out, in): x w' + b (out); b may be stk_none(): no bias */
 stk_t stk_linear_at(stk_t x, stk_t w, stk_t b, stk_loc at);
 stk_t stk_none(void);
@@ -114,8 +118,9 @@ stk_t stk_softmax_at(stk_t x, stk_loc at);     /* over the last axis */
 stk_t stk_log_softmax_at(stk_t x, stk_loc at); /* over the last axis */
 /* over the last axis; gamma, beta (n) or stk_none() */
 stk_t stk_layer_norm_at(stk_t x, stk_t gamma, stk_t beta, double eps, stk_loc at);
-stk_t stk_embedding_at(stk_t ids, stk_t w, stk_loc at); /* ids i32 (...), w (vocab, dim) -> (..., dim) */
-stk_t stk_dropout_at(stk_t x, double p, stk_loc at);    /* training stage only; identity elsewhere */
+stk_t stk_embedding_at(stk_t ids, stk_t w,
+                       stk_loc at); /* ids i32 (...), w (vocab, dim) -> (..., dim) */
+stk_t stk_dropout_at(stk_t x, double p, stk_loc at); /* training stage only; identity elsewhere */
 
 typedef struct stk_attention_options {
   bool causal;
@@ -124,7 +129,8 @@ typedef struct stk_attention_options {
 } stk_attention_options;
 /* q, k, v (batch, heads, t, dim) -> (batch, heads, t, dim) */
 stk_t stk_attention_at(stk_t q, stk_t k, stk_t v, const stk_attention_options *opt, stk_loc at);
-/* qkv (batch, t, 3 * heads * dim), q then k then v as GPT-2 packs them -> (batch, t, heads * dim): no copies */
+/* qkv (batch, t, 3 * heads * dim), q then k then v as GPT-2 packs them -> (batch, t, heads * dim):
+ * no copies */
 stk_t stk_attention_qkv_at(stk_t qkv, int64_t heads, const stk_attention_options *opt, stk_loc at);
 
 /* ---- losses: scalars (rank 0), the mean over everything */
@@ -134,25 +140,28 @@ stk_t stk_bce_with_logits_at(stk_t x, stk_t target, stk_loc at);
 /* logits (..., classes), target i32 (...); positions with target -100 are left out of the mean */
 stk_t stk_cross_entropy_at(stk_t logits, stk_t target, stk_loc at);
 
-/* ---- values that change per step, set by run hooks: stk_run_set_scalar(run, name, value). Starts at `initial`. */
+/* ---- values that change per step, set by run hooks: stk_run_set_scalar(run, name, value). Starts
+ * at `initial`. */
 stk_t stk_host_scalar_at(stk_graph *g, const char *name, double initial, stk_loc at);
 /* A constant scalar (rank 0). */
 stk_t stk_constant_at(stk_graph *g, double value, stk_loc at);
 
-/* ---- logging, as LightningModule.log: x a scalar; the epoch value is the mean weighted by batch size */
+/* ---- logging, as LightningModule.log: x a scalar; the epoch value is the mean weighted by batch
+ * size */
 enum {
   STK_ON_STEP = 1,
   STK_ON_EPOCH = 2,
   STK_PROG_BAR = 4,
   STK_NO_LOGGER = 8,
-  STK_REDUCE_SUM = 16,   /* instead of the mean */
+  STK_REDUCE_SUM = 16, /* instead of the mean */
   STK_REDUCE_MIN = 32,
   STK_REDUCE_MAX = 64
 };
-/* flags without ON_STEP and ON_EPOCH: on_step in training, on_epoch elsewhere, as Lightning's defaults. */
+/* flags without ON_STEP and ON_EPOCH: on_step in training, on_epoch elsewhere, as Lightning's
+ * defaults. */
 void stk_log_at(const char *name, stk_t x, uint32_t flags, stk_loc at);
-/* Metrics with bounded state. accuracy: of the first maximum over the last axis against i32 targets, weighted by their
- * number. perplexity: exp of the weighted mean of a loss. */
+/* Metrics with bounded state. accuracy: of the first maximum over the last axis against i32
+ * targets, weighted by their number. perplexity: exp of the weighted mean of a loss. */
 void stk_log_accuracy_at(const char *name, stk_t logits, stk_t target, uint32_t flags, stk_loc at);
 void stk_log_perplexity_at(const char *name, stk_t loss, uint32_t flags, stk_loc at);
 
@@ -161,7 +170,8 @@ typedef enum stk_stage { STK_TRAIN, STK_VALIDATE, STK_TEST, STK_PREDICT } stk_st
 stk_stage stk_stage_of(stk_t x);
 
 /* Makes the graph fail with a message of the module's own; returns an error symbol. */
-stk_t stk_trace_fail_at(stk_graph *g, stk_loc at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+stk_t stk_trace_fail_at(stk_graph *g, stk_loc at, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 #define stk_neg(x) stk_neg_at((x), STK_HERE)
 #define stk_abs(x) stk_abs_at((x), STK_HERE)

@@ -1,10 +1,11 @@
 /* A module: the counterpart of a LightningModule, as a table of functions.
  *
- * Two worlds. Trace functions (the step functions) see symbols and a const self: they can neither branch on values nor
- * mutate; each is traced twice with different dummy values and the graphs compared, which exposes hidden state. Run
- * functions (the hooks) see numbers and run once per job on the lead rank: they cannot add nodes. A hook that is NULL
- * costs nothing. A run hook may run twice after a kill; only the module state (state_size bytes, plain data in the
- * control page) is exactly-once.
+ * Two worlds. Trace functions (the step functions) see symbols and a const self: they can neither
+ * branch on values nor mutate; each is traced twice with different dummy values and the graphs
+ * compared, which exposes hidden state. Run functions (the hooks) see numbers and run once per job
+ * on the lead rank: they cannot add nodes. A hook that is NULL costs nothing. A run hook may run
+ * twice after a kill; only the module state (state_size bytes, plain data in the control page) is
+ * exactly-once.
  *
  * A user's shared object exports one function, STK_MODULE_ENTRY, made by STK_MODULE(def).
  */
@@ -33,7 +34,8 @@ typedef enum stk_hparam_type {
   STK_HP_ENUM    /* const char *, one of choices ("a|b|c") */
 } stk_hparam_type;
 
-/* One hyper-parameter: a key of the job file's model section, stored at offset in self before setup. */
+/* One hyper-parameter: a key of the job file's model section, stored at offset in self before
+ * setup. */
 typedef struct stk_hparam {
   const char *name;
   stk_hparam_type type;
@@ -44,8 +46,8 @@ typedef struct stk_hparam {
   const char *help;
 } stk_hparam;
 
-/* What a step function gets. x and y: the batch as the data gives it, first dim the batch; y.id < 0 where there is none.
- * n: samples in this batch. */
+/* What a step function gets. x and y: the batch as the data gives it, first dim the batch; y.id < 0
+ * where there is none. n: samples in this batch. */
 typedef struct stk_batch {
   stk_t x, y;
   int64_t n;
@@ -85,24 +87,26 @@ typedef struct stk_module_def {
   uint32_t abi, size; /* STK_ABI, sizeof *this: fields are only appended */
   const char *name;
   const stk_hparam *hparams; /* ends with a NULL name; NULL: none */
-  size_t self_size;          /* the engine allocates it zeroed and fills the hyper-parameters; const after setup */
-  size_t state_size;         /* module state in the control page, at most 64 KiB */
+  size_t self_size;  /* the engine allocates it zeroed and fills the hyper-parameters; const after
+                        setup */
+  size_t state_size; /* module state in the control page, at most 64 KiB */
   uint32_t state_version;
   stk_status (*setup)(stk_module *m, void *self);
   stk_t (*training_step)(const void *self, const stk_batch *b); /* returns the loss, a scalar */
   stk_t (*validation_step)(const void *self, const stk_batch *b);
   stk_t (*test_step)(const void *self, const stk_batch *b);
-  stk_t (*predict_step)(const void *self, const stk_batch *b); /* first dim of the result is the batch */
+  stk_t (*predict_step)(const void *self,
+                        const stk_batch *b); /* first dim of the result is the batch */
   void (*configure_optimizers)(stk_optim *o, const void *self);
   const stk_run_hooks *hooks;
   const stk_reader_ops *reader; /* the module's own data, for data.kind: module; NULL: none */
 } stk_module_def;
 
 #define STK_MODULE_ENTRY stoker_module_v1
-#define STK_MODULE(def)                                                                             \
-  __attribute__((visibility("default"))) const stk_module_def *STK_MODULE_ENTRY(void);              \
-  const stk_module_def *STK_MODULE_ENTRY(void) {                                                    \
-    return &(def);                                                                                  \
+#define STK_MODULE(def)                                                                \
+  __attribute__((visibility("default"))) const stk_module_def *STK_MODULE_ENTRY(void); \
+  const stk_module_def *STK_MODULE_ENTRY(void) {                                       \
+    return &(def);                                                                     \
   }
 
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
-/* configure_optimizers: the optimizer a module trains with unless the job file's optimizer section says otherwise.
+/* configure_optimizers: the optimizer a module trains with unless the job file's optimizer section
+ * says otherwise.
  *
- * Exactly one optimizer. Groups override numbers for the parameters whose names match a pattern (* and ?); the first
- * matching group wins. Run once, after setup.
+ * Exactly one optimizer. Groups override numbers for the parameters whose names match a pattern (*
+ * and ?); the first matching group wins. Run once, after setup.
  */
 #ifndef STOKER_OPTIM_H
 #define STOKER_OPTIM_H
@@ -16,7 +17,8 @@ extern "C" {
 
 typedef struct stk_optim stk_optim;
 
-/* PyTorch's defaults where a number is not given: Adam betas 0.9, 0.999, eps 1e-8; AdamW weight decay 0.01. */
+/* PyTorch's defaults where a number is not given: Adam betas 0.9, 0.999, eps 1e-8; AdamW weight
+ * decay 0.01. */
 void stk_optim_sgd(stk_optim *o, double lr, double momentum, bool nesterov);
 void stk_optim_adam(stk_optim *o, double lr);
 void stk_optim_adamw(stk_optim *o, double lr, double weight_decay);

@@ -8,12 +8,12 @@
 #include "engine/kernel/gemm.h"
 
 enum {
-  PACK_COST = 12,         /* of one element */
-  UNIT_COST = 20000,      /* handing out one unit: about a microsecond */
-  TILE_ROWS = 12,         /* cuts are worth it at whole register tiles of any instruction set */
+  PACK_COST = 12,    /* of one element */
+  UNIT_COST = 20000, /* handing out one unit: about a microsecond */
+  TILE_ROWS = 12,    /* cuts are worth it at whole register tiles of any instruction set */
   TILE_COLUMNS = 32,
   MAX_ROUNDS = 8,
-  RESERVE = 8             /* one round keeps 1/8 in reserve, two 1/16, ... */
+  RESERVE = 8 /* one round keeps 1/8 in reserve, two 1/16, ... */
 };
 
 static int64_t min64(int64_t x, int64_t y) {

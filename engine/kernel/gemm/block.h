@@ -30,12 +30,12 @@ enum {
   GEMM_SPAN = 4 * STK_GEMM_CHUNK,
   GEMM_MC = 264 / GEMM_MR * GEMM_MR, /* x 256 x 4 bytes: half of a 512 KiB L2 */
   GEMM_GROUP = 64,
-  GEMM_ROW = 2048,            /* columns of a lone row at a time */
+  GEMM_ROW = 2048, /* columns of a lone row at a time */
   GEMM_ALIGN = 64,
-  GEMM_B_BLOCK = 1 << 20,     /* elements of B's packed block, with several row blocks */
-  GEMM_PACK_A_PANELS = 8,     /* pack A when at least so many of B's panels use it */
-  GEMM_PACK_A_LINES = 3,      /* the same for A contiguous along rows of C */
-  GEMM_PACK_B_TILES = 3       /* pack B when at least so many row tiles use it */
+  GEMM_B_BLOCK = 1 << 20, /* elements of B's packed block, with several row blocks */
+  GEMM_PACK_A_PANELS = 8, /* pack A when at least so many of B's panels use it */
+  GEMM_PACK_A_LINES = 3,  /* the same for A contiguous along rows of C */
+  GEMM_PACK_B_TILES = 3   /* pack B when at least so many row tiles use it */
 };
 
 _Static_assert(GEMM_GROUP % GEMM_NR == 0, "a group is whole panels");
@@ -53,12 +53,12 @@ struct gemm_job {
 /* The blocking of a job, and the buffers it needs in scratch (sizes in elements). */
 struct gemm_plan {
   int64_t mc, nc;
-  int64_t group;            /* columns of a group */
-  int64_t chunk;            /* lines of a full chunk: min(k, 256) */
-  int64_t a_slot, b_slot;   /* one row block, one group: a chunk of it */
+  int64_t group;          /* columns of a group */
+  int64_t chunk;          /* lines of a full chunk: min(k, 256) */
+  int64_t a_slot, b_slot; /* one row block, one group: a chunk of it */
   bool pack_a, pack_b;
-  bool keep_b;              /* several row blocks use one packed block of B */
-  bool totals;              /* totals cannot live in C */
+  bool keep_b; /* several row blocks use one packed block of B */
+  bool totals; /* totals cannot live in C */
   size_t a_size, b_size, t_size;
 };
 
@@ -85,10 +85,10 @@ static inline struct gemm_plan gemm_plan_make(const struct gemm_job *job) {
   const int64_t panels = gemm_ceil(job->n, GEMM_NR);
   plan.chunk = gemm_min(job->k, STK_GEMM_CHUNK);
   plan.totals = job->accumulate && job->k > STK_GEMM_CHUNK;
-  plan.pack_a = job->a.pack ||
-                panels >= (job->a.i_stride == 1 ? GEMM_PACK_A_LINES : GEMM_PACK_A_PANELS);
-  plan.pack_b = job->b.pack || job->b.i_stride != 1 ||
-                gemm_ceil(job->m, GEMM_MR) >= GEMM_PACK_B_TILES;
+  plan.pack_a =
+      job->a.pack || panels >= (job->a.i_stride == 1 ? GEMM_PACK_A_LINES : GEMM_PACK_A_PANELS);
+  plan.pack_b =
+      job->b.pack || job->b.i_stride != 1 || gemm_ceil(job->m, GEMM_MR) >= GEMM_PACK_B_TILES;
   plan.keep_b = plan.pack_b && row_blocks > 1;
   plan.mc = gemm_round_up(gemm_ceil(job->m, row_blocks), GEMM_MR);
   plan.nc = panels * GEMM_NR;
@@ -151,9 +151,10 @@ static GEMM_UNUSED void gemm_panel(bool packed_a, int64_t m, int64_t kc, const r
 /* Columns j0 .. j0+n-1 of the column block at jc, rows ic .. ic+m-1, lines p0 .. p0+kc-1. B's
  * panels are in `b` or, if that is NULL, in place. */
 static GEMM_UNUSED void gemm_group(const struct gemm_job *job, const struct gemm_plan *plan,
-                       const struct gemm_buffers *buf, const real *a_packed, const real *b_packed,
-                       const struct gemm_end *end, int64_t ic, int64_t m, int64_t jc, int64_t j0,
-                       int64_t n, int64_t p0, int64_t kc) {
+                                   const struct gemm_buffers *buf, const real *a_packed,
+                                   const real *b_packed, const struct gemm_end *end, int64_t ic,
+                                   int64_t m, int64_t jc, int64_t j0, int64_t n, int64_t p0,
+                                   int64_t kc) {
   const struct gemm_source *sa = &job->a, *sb = &job->b;
   const real *a = plan->pack_a ? a_packed : sa->p + ic * sa->i_stride + p0 * sa->k_stride;
   const int64_t a_row = plan->pack_a ? 1 : sa->i_stride;
@@ -175,7 +176,8 @@ static GEMM_UNUSED void gemm_group(const struct gemm_job *job, const struct gemm
 
 /* One row block against one column block, for the span of k that begins at p0. */
 static GEMM_UNUSED void gemm_rows(const struct gemm_job *job, const struct gemm_plan *plan,
-                      const struct gemm_buffers *buf, int64_t jc, int64_t p0, int64_t ic) {
+                                  const struct gemm_buffers *buf, int64_t jc, int64_t p0,
+                                  int64_t ic) {
   const int64_t m = gemm_min(plan->mc, job->m - ic), n = gemm_min(plan->nc, job->n - jc);
   const int64_t p1 = gemm_min(job->k, p0 + GEMM_SPAN);
   const int64_t chunks = gemm_ceil(p1 - p0, STK_GEMM_CHUNK);
@@ -217,9 +219,8 @@ static GEMM_UNUSED void gemm_rows(const struct gemm_job *job, const struct gemm_
 
 /* k = 0: the product is +0, and the rest of the arithmetic applies. */
 static GEMM_UNUSED void gemm_empty(const struct gemm_job *job) {
-  const struct gemm_end end = {job->c,           job->ldc,      job->c, job->ldc,
-                               job->bias_column, job->bias_row, true,   true,
-                               job->accumulate,  job->relu};
+  const struct gemm_end end = {job->c,        job->ldc, job->c, job->ldc,        job->bias_column,
+                               job->bias_row, true,     true,   job->accumulate, job->relu};
   for (int64_t j = 0; j < job->n; j += GEMM_NR) {
     gemm_panel(false, job->m, 0, job->c, 0, 0, job->c, 0, &end, j, gemm_min(job->n - j, GEMM_NR));
   }

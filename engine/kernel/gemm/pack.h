@@ -49,7 +49,7 @@ V_INLINE void gemm_pack_rows(const real *x, int64_t stride, int64_t n, int64_t w
 }
 
 V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, bool final, real *line) {
-  (void)final;
+  (void) final;
   for (int64_t i = 0; i < width; i++) {
     line[i] = i < n ? x[i] : 0;
   }

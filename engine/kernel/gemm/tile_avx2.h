@@ -65,9 +65,9 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
 #define GEMM_B_1(at) "vmovups " at "(%[b]), %%ymm12\n\t"
 #define GEMM_B_2(at) GEMM_B_1(at) "vmovups 32+" at "(%[b]), %%ymm13\n\t"
 
-#define GEMM_FMA_1(address, t, x, y)                                                               \
+#define GEMM_FMA_1(address, t, x, y) \
   "vbroadcastss " address ", %%ymm" t "\n\tvfmadd231ps %%ymm12, %%ymm" t ", %%ymm" x "\n\t"
-#define GEMM_FMA_2(address, t, x, y)                                                               \
+#define GEMM_FMA_2(address, t, x, y) \
   GEMM_FMA_1(address, t, x, y) "vfmadd231ps %%ymm13, %%ymm" t ", %%ymm" y "\n\t"
 
 /* Rows 0 .. mr-1 of one step in k; A(row) is the address of the row's element. */
@@ -92,20 +92,22 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
 #define GEMM_PLACE_5 "(%[a3],%[row],2)"
 
 #define GEMM_ZERO(i) "vxorps %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n\t"
-#define GEMM_ZEROS                                                                                 \
-  GEMM_ZERO(0) GEMM_ZERO(1) GEMM_ZERO(2) GEMM_ZERO(3) GEMM_ZERO(4) GEMM_ZERO(5)                    \
-  GEMM_ZERO(6) GEMM_ZERO(7) GEMM_ZERO(8) GEMM_ZERO(9) GEMM_ZERO(10) GEMM_ZERO(11)
+#define GEMM_ZEROS                                                                           \
+  GEMM_ZERO(0)                                                                               \
+  GEMM_ZERO(1) GEMM_ZERO(2) GEMM_ZERO(3) GEMM_ZERO(4) GEMM_ZERO(5) GEMM_ZERO(6) GEMM_ZERO(7) \
+      GEMM_ZERO(8) GEMM_ZERO(9) GEMM_ZERO(10) GEMM_ZERO(11)
 #define GEMM_SAVE(i) "vmovups %%ymm" #i ", 32*" #i "(%[acc])\n\t"
-#define GEMM_SAVES                                                                                 \
-  GEMM_SAVE(0) GEMM_SAVE(1) GEMM_SAVE(2) GEMM_SAVE(3) GEMM_SAVE(4) GEMM_SAVE(5)                    \
-  GEMM_SAVE(6) GEMM_SAVE(7) GEMM_SAVE(8) GEMM_SAVE(9) GEMM_SAVE(10) GEMM_SAVE(11)
-#define GEMM_CLOBBERS                                                                              \
-  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",         \
+#define GEMM_SAVES                                                                           \
+  GEMM_SAVE(0)                                                                               \
+  GEMM_SAVE(1) GEMM_SAVE(2) GEMM_SAVE(3) GEMM_SAVE(4) GEMM_SAVE(5) GEMM_SAVE(6) GEMM_SAVE(7) \
+      GEMM_SAVE(8) GEMM_SAVE(9) GEMM_SAVE(10) GEMM_SAVE(11)
+#define GEMM_CLOBBERS                                                                      \
+  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory"
 
-#define GEMM_LOOPS(mr, nv)                                                                         \
-  V_INLINE void gemm_loop_panel_##mr##_##nv(int64_t kc, const real *a, const real *b, tv *acc) {   \
-    int64_t four = kc / 4, one = kc % 4;                                                           \
+#define GEMM_LOOPS(mr, nv) \
+  V_INLINE void gemm_loop_panel_##mr##_##nv(int64_t kc, const real *a, const real *b, tv *acc) { \
+    int64_t four = kc / 4, one = kc % 4; \
     __asm__ volatile(GEMM_ZEROS                                                                    \
                      "test %[four], %[four]\n\tje 2f\n\t"                                         \
                      ".p2align 5\n1:\n\t"                                                         \
@@ -119,18 +121,18 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
                      "add $24, %[a]\n\tadd $64, %[b]\n\tdec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES  \
                      : [a] "+r"(a), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one)                \
                      : [acc] "r"(acc)                                                              \
-                     : GEMM_CLOBBERS);                                                             \
-  }                                                                                                \
+                     : GEMM_CLOBBERS); \
+  } \
   V_INLINE void gemm_loop_place_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, int64_t a_k, \
-                                            const real *b, int64_t b_k, tv *acc) {                 \
-    const real *a3 = a + (mr > 3 ? 3 * a_row : 0);                                                 \
+                                            const real *b, int64_t b_k, tv *acc) { \
+    const real *a3 = a + (mr > 3 ? 3 * a_row : 0); \
     __asm__ volatile(GEMM_ZEROS "test %[kc], %[kc]\n\tje 2f\n\t.p2align 5\n1:\n\t"                 \
                      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                    \
                      "add %[a_k], %[a]\n\tadd %[a_k], %[a3]\n\tadd %[b_k], %[b]\n\t"              \
                      "dec %[kc]\n\tjne 1b\n2:\n\t" GEMM_SAVES                                     \
                      : [a] "+r"(a), [a3] "+r"(a3), [b] "+r"(b), [kc] "+r"(kc)                      \
                      : [acc] "r"(acc), [row] "r"(a_row * 4), [a_k] "r"(a_k * 4), [b_k] "r"(b_k * 4)\
-                     : GEMM_CLOBBERS);                                                             \
+                     : GEMM_CLOBBERS); \
   }
 #define GEMM_LOOPS_ROW(mr, p) GEMM_LOOPS(mr, 1) GEMM_LOOPS(mr, 2)
 GEMM_ROWS(GEMM_LOOPS_ROW, )

@@ -7,9 +7,8 @@
 
 enum { GEMM_MR = 12, GEMM_VL = 16, GEMM_NV = 2 };
 
-#define GEMM_ROWS(X, p)                                                                            \
-  X(1, p) X(2, p) X(3, p) X(4, p) X(5, p) X(6, p) X(7, p)                                          \
-  X(8, p) X(9, p) X(10, p) X(11, p) X(12, p)
+#define GEMM_ROWS(X, p) \
+  X(1, p) X(2, p) X(3, p) X(4, p) X(5, p) X(6, p) X(7, p) X(8, p) X(9, p) X(10, p) X(11, p) X(12, p)
 
 typedef __m512 tv;
 typedef __mmask16 tv_mask;

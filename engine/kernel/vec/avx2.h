@@ -150,9 +150,9 @@ V_INLINE vreal v_min(vreal a, vreal b) {
   return (vreal){_mm256_min_ps(a.lo, b.lo), _mm256_min_ps(a.hi, b.hi)};
 }
 
-#define V_COMPARE(NAME, PREDICATE)                                                                 \
-  V_INLINE vmask NAME(vreal a, vreal b) {                                                          \
-    return (vmask){_mm256_cmp_ps(a.lo, b.lo, PREDICATE), _mm256_cmp_ps(a.hi, b.hi, PREDICATE)};    \
+#define V_COMPARE(NAME, PREDICATE)                                                              \
+  V_INLINE vmask NAME(vreal a, vreal b) {                                                       \
+    return (vmask){_mm256_cmp_ps(a.lo, b.lo, PREDICATE), _mm256_cmp_ps(a.hi, b.hi, PREDICATE)}; \
   }
 V_COMPARE(v_lt, _CMP_LT_OQ)
 V_COMPARE(v_le, _CMP_LE_OQ)
@@ -313,18 +313,17 @@ typedef struct {
   __m256d a, b, c, d;
 } vdm;
 
-#define VD_UNARY(TYPE, NAME, FROM, OP)                                                             \
-  V_INLINE TYPE NAME(FROM x) {                                                                     \
-    return (TYPE){OP(x.a), OP(x.b), OP(x.c), OP(x.d)};                                             \
+#define VD_UNARY(TYPE, NAME, FROM, OP)                 \
+  V_INLINE TYPE NAME(FROM x) {                         \
+    return (TYPE){OP(x.a), OP(x.b), OP(x.c), OP(x.d)}; \
   }
-#define VD_BINARY(TYPE, NAME, FROM, OP)                                                            \
-  V_INLINE TYPE NAME(FROM x, FROM y) {                                                             \
-    return (TYPE){OP(x.a, y.a), OP(x.b, y.b), OP(x.c, y.c), OP(x.d, y.d)};                         \
+#define VD_BINARY(TYPE, NAME, FROM, OP)                                    \
+  V_INLINE TYPE NAME(FROM x, FROM y) {                                     \
+    return (TYPE){OP(x.a, y.a), OP(x.b, y.b), OP(x.c, y.c), OP(x.d, y.d)}; \
   }
-#define VD_TERNARY(TYPE, NAME, FIRST, REST, OP)                                                    \
-  V_INLINE TYPE NAME(FIRST x, REST y, REST z) {                                                    \
-    return (TYPE){OP(x.a, y.a, z.a), OP(x.b, y.b, z.b), OP(x.c, y.c, z.c),                         \
-                  OP(x.d, y.d, z.d)};                                                              \
+#define VD_TERNARY(TYPE, NAME, FIRST, REST, OP)                                                \
+  V_INLINE TYPE NAME(FIRST x, REST y, REST z) {                                                \
+    return (TYPE){OP(x.a, y.a, z.a), OP(x.b, y.b, z.b), OP(x.c, y.c, z.c), OP(x.d, y.d, z.d)}; \
   }
 
 #define V_AND_SIGN(x) _mm256_and_pd(x, _mm256_set1_pd(-0.0))
@@ -414,12 +413,12 @@ V_INLINE vreal vd_round(vd x) {
 }
 
 /* The function F of vd over the 16 lanes, in double, rounded back to real once. */
-#define V_DEFINE_MAP(NAME, F)                                                                      \
-  V_INLINE real r_##NAME(real a) {                                                                 \
-    return (real)_mm256_cvtsd_f64(F(vd_set1((double)a)).a);                                        \
-  }                                                                                                \
-  V_INLINE vreal v_##NAME(vreal a) {                                                               \
-    return vd_round(F(vd_widen(a)));                                                               \
+#define V_DEFINE_MAP(NAME, F)                               \
+  V_INLINE real r_##NAME(real a) {                          \
+    return (real)_mm256_cvtsd_f64(F(vd_set1((double)a)).a); \
+  }                                                         \
+  V_INLINE vreal v_##NAME(vreal a) {                        \
+    return vd_round(F(vd_widen(a)));                        \
   }
 
 #endif

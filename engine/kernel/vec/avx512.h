@@ -137,9 +137,9 @@ V_INLINE vreal v_min(vreal a, vreal b) {
   return (vreal){_mm512_min_ps(a.v, b.v)};
 }
 
-#define V_COMPARE(NAME, PREDICATE)                                                                 \
-  V_INLINE vmask NAME(vreal a, vreal b) {                                                          \
-    return (vmask){_mm512_cmp_ps_mask(a.v, b.v, PREDICATE)};                                       \
+#define V_COMPARE(NAME, PREDICATE)                           \
+  V_INLINE vmask NAME(vreal a, vreal b) {                    \
+    return (vmask){_mm512_cmp_ps_mask(a.v, b.v, PREDICATE)}; \
   }
 V_COMPARE(v_lt, _CMP_LT_OQ)
 V_COMPARE(v_le, _CMP_LE_OQ)
@@ -282,17 +282,17 @@ typedef struct {
   __mmask8 a, b;
 } vdm;
 
-#define VD_UNARY(TYPE, NAME, FROM, OP)                                                             \
-  V_INLINE TYPE NAME(FROM x) {                                                                     \
-    return (TYPE){OP(x.a), OP(x.b)};                                                               \
+#define VD_UNARY(TYPE, NAME, FROM, OP) \
+  V_INLINE TYPE NAME(FROM x) {         \
+    return (TYPE){OP(x.a), OP(x.b)};   \
   }
-#define VD_BINARY(TYPE, NAME, FROM, OP)                                                            \
-  V_INLINE TYPE NAME(FROM x, FROM y) {                                                             \
-    return (TYPE){OP(x.a, y.a), OP(x.b, y.b)};                                                     \
+#define VD_BINARY(TYPE, NAME, FROM, OP)        \
+  V_INLINE TYPE NAME(FROM x, FROM y) {         \
+    return (TYPE){OP(x.a, y.a), OP(x.b, y.b)}; \
   }
-#define VD_TERNARY(TYPE, NAME, FIRST, REST, OP)                                                    \
-  V_INLINE TYPE NAME(FIRST x, REST y, REST z) {                                                    \
-    return (TYPE){OP(x.a, y.a, z.a), OP(x.b, y.b, z.b)};                                           \
+#define VD_TERNARY(TYPE, NAME, FIRST, REST, OP)          \
+  V_INLINE TYPE NAME(FIRST x, REST y, REST z) {          \
+    return (TYPE){OP(x.a, y.a, z.a), OP(x.b, y.b, z.b)}; \
   }
 
 #define V_AND_SIGN(x) _mm512_and_pd(x, _mm512_set1_pd(-0.0))
@@ -374,12 +374,12 @@ V_INLINE vreal vd_round(vd x) {
 }
 
 /* The function F of vd over the 16 lanes, in double, rounded back to real once. */
-#define V_DEFINE_MAP(NAME, F)                                                                      \
-  V_INLINE real r_##NAME(real a) {                                                                 \
-    return (real)_mm512_cvtsd_f64(F(vd_set1((double)a)).a);                                        \
-  }                                                                                                \
-  V_INLINE vreal v_##NAME(vreal a) {                                                               \
-    return vd_round(F(vd_widen(a)));                                                               \
+#define V_DEFINE_MAP(NAME, F)                               \
+  V_INLINE real r_##NAME(real a) {                          \
+    return (real)_mm512_cvtsd_f64(F(vd_set1((double)a)).a); \
+  }                                                         \
+  V_INLINE vreal v_##NAME(vreal a) {                        \
+    return vd_round(F(vd_widen(a)));                        \
   }
 
 #endif

@@ -18,16 +18,16 @@
 
 #include "engine/num/dmath_inline.h"
 
-#define V_DEFINE_EACH(NAME)                                                                        \
-  V_INLINE real r_##NAME(real a) {                                                                 \
-    return d_##NAME(a);                                                                            \
-  }                                                                                                \
-  V_INLINE vreal v_##NAME(vreal a) {                                                               \
-    vreal r;                                                                                       \
-    for (int i = 0; i < 16; i++) {                                                                 \
-      r.l[i] = d_##NAME(a.l[i]);                                                                   \
-    }                                                                                              \
-    return r;                                                                                      \
+#define V_DEFINE_EACH(NAME)          \
+  V_INLINE real r_##NAME(real a) {   \
+    return d_##NAME(a);              \
+  }                                  \
+  V_INLINE vreal v_##NAME(vreal a) { \
+    vreal r;                         \
+    for (int i = 0; i < 16; i++) {   \
+      r.l[i] = d_##NAME(a.l[i]);     \
+    }                                \
+    return r;                        \
   }
 
 V_DEFINE_EACH(exp)
@@ -41,12 +41,12 @@ V_DEFINE_EACH(softplus)
 
 #else
 
-#define VD_HORNER(P, X, TABLE)                                                                     \
-  do {                                                                                             \
-    (P) = vd_set1((TABLE)[sizeof(TABLE) / sizeof *(TABLE) - 1]);                                   \
-    for (int vd_i = (int)(sizeof(TABLE) / sizeof *(TABLE)) - 2; vd_i >= 0; vd_i--) {               \
-      (P) = vd_fma((P), (X), vd_set1((TABLE)[vd_i]));                                              \
-    }                                                                                              \
+#define VD_HORNER(P, X, TABLE)                                                       \
+  do {                                                                               \
+    (P) = vd_set1((TABLE)[sizeof(TABLE) / sizeof *(TABLE)-1]);                       \
+    for (int vd_i = (int)(sizeof(TABLE) / sizeof *(TABLE)) - 2; vd_i >= 0; vd_i--) { \
+      (P) = vd_fma((P), (X), vd_set1((TABLE)[vd_i]));                                \
+    }                                                                                \
   } while (0)
 
 /* x = n ln(2) + r with |r| <= ln(2)/2, for |x| < 2^20; the low bits of *out_t hold n. Returns r. */
@@ -129,8 +129,7 @@ V_INLINE vd vd_log_core(vd x, vd *out_rest) {
   const vdi biased = vdi_add(bits, vdi_set1((1024ull << 52) - 0x3fe6a09e667f3bcdull));
   const vdi k1024 = vdi_shr52(biased);
   const vdi m_bits = vdi_sub(bits, vdi_sub(vdi_shl52(k1024), vdi_set1(1024ull << 52)));
-  const vd k = vd_sub(vdi_double(vdi_or(k1024, vd_bits(vd_set1(0x1p52)))),
-                      vd_set1(0x1p52 + 1024));
+  const vd k = vd_sub(vdi_double(vdi_or(k1024, vd_bits(vd_set1(0x1p52)))), vd_set1(0x1p52 + 1024));
   const vd m = vdi_double(m_bits);
   const vd f = vd_sub(m, vd_set1(1));
   const vd s = vd_div(f, vd_add(m, vd_set1(1)));

@@ -35,7 +35,8 @@ V_INLINE void v_philox(uint64_t key, const uint32_t c[4], vint out[4]) {
   out[3] = x3;
 }
 
-/* The words of 64 consecutive elements in element order: out[4 i + w] is word w of block c[0] + i. */
+/* The words of 64 consecutive elements in element order: out[4 i + w] is word w of block c[0] + i.
+ */
 V_INLINE void v_philox64(uint64_t key, const uint32_t c[4], uint32_t out[64]) {
   vint word[4];
   int32_t plain[4][16];

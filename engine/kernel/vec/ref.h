@@ -38,9 +38,9 @@ V_INLINE real r_sqrt(real a) {
 #endif
 }
 
-#define V_EACH(EXPR)                                                                               \
-  for (int i = 0; i < 16; i++) {                                                                   \
-    r.l[i] = (EXPR);                                                                               \
+#define V_EACH(EXPR)             \
+  for (int i = 0; i < 16; i++) { \
+    r.l[i] = (EXPR);             \
   }
 
 V_INLINE vreal v_load(const real *p) {
@@ -531,16 +531,16 @@ V_INLINE vdi vdi_shr52(vdi a) {
 }
 
 /* The function F of vd over the 16 lanes, in double, rounded back to real once. */
-#define V_DEFINE_MAP(NAME, F)                                                                      \
-  V_INLINE real r_##NAME(real a) {                                                                 \
-    return (real)F((double)a);                                                                     \
-  }                                                                                                \
-  V_INLINE vreal v_##NAME(vreal a) {                                                               \
-    vreal r;                                                                                       \
-    for (int i = 0; i < 16; i++) {                                                                 \
-      r.l[i] = r_##NAME(a.l[i]);                                                                   \
-    }                                                                                              \
-    return r;                                                                                      \
+#define V_DEFINE_MAP(NAME, F)        \
+  V_INLINE real r_##NAME(real a) {   \
+    return (real)F((double)a);       \
+  }                                  \
+  V_INLINE vreal v_##NAME(vreal a) { \
+    vreal r;                         \
+    for (int i = 0; i < 16; i++) {   \
+      r.l[i] = r_##NAME(a.l[i]);     \
+    }                                \
+    return r;                        \
   }
 
 #endif

@@ -8,11 +8,11 @@
 
 struct stk_early_stopping_options stk_early_stopping_defaults(void) {
   return (struct stk_early_stopping_options){
-    .mode = STK_MONITOR_MIN,
-    .patience = 3,
-    .check_finite = true,
-    .stopping_threshold = (double)NAN,
-    .divergence_threshold = (double)NAN,
+      .mode = STK_MONITOR_MIN,
+      .patience = 3,
+      .check_finite = true,
+      .stopping_threshold = (double)NAN,
+      .divergence_threshold = (double)NAN,
   };
 }
 
@@ -65,31 +65,31 @@ void stk_early_stopping_text(const struct stk_early_stopping *s,
                              const struct stk_early_stopping_options *o, const char *monitor,
                              double value, char *out_text, size_t text_bytes) {
   switch ((enum stk_early_verdict)s->verdict) {
-  case STK_EARLY_GO_ON:
-    snprintf(out_text, text_bytes,
-             "%s %.6g did not improve on %.6g (%" PRId64 " of %" PRId64 " checks)", monitor, value,
-             s->best_score, s->wait_count, o->patience);
-    return;
-  case STK_EARLY_IMPROVED:
-    snprintf(out_text, text_bytes, "%s improved to %.6g", monitor, value);
-    return;
-  case STK_EARLY_NOT_FINITE:
-    snprintf(out_text, text_bytes, "%s is %.6g, which is not finite; best was %.6g", monitor, value,
-             s->best_score);
-    return;
-  case STK_EARLY_THRESHOLD:
-    snprintf(out_text, text_bytes, "%s %.6g reached stopping_threshold %.6g", monitor, value,
-             o->stopping_threshold);
-    return;
-  case STK_EARLY_DIVERGED:
-    snprintf(out_text, text_bytes, "%s %.6g passed divergence_threshold %.6g", monitor, value,
-             o->divergence_threshold);
-    return;
-  case STK_EARLY_PATIENCE:
-    snprintf(out_text, text_bytes,
-             "%s did not improve on %.6g in the last %" PRId64 " checks (patience %" PRId64 ")",
-             monitor, s->best_score, s->wait_count, o->patience);
-    return;
+    case STK_EARLY_GO_ON:
+      snprintf(out_text, text_bytes,
+               "%s %.6g did not improve on %.6g (%" PRId64 " of %" PRId64 " checks)", monitor,
+               value, s->best_score, s->wait_count, o->patience);
+      return;
+    case STK_EARLY_IMPROVED:
+      snprintf(out_text, text_bytes, "%s improved to %.6g", monitor, value);
+      return;
+    case STK_EARLY_NOT_FINITE:
+      snprintf(out_text, text_bytes, "%s is %.6g, which is not finite; best was %.6g", monitor,
+               value, s->best_score);
+      return;
+    case STK_EARLY_THRESHOLD:
+      snprintf(out_text, text_bytes, "%s %.6g reached stopping_threshold %.6g", monitor, value,
+               o->stopping_threshold);
+      return;
+    case STK_EARLY_DIVERGED:
+      snprintf(out_text, text_bytes, "%s %.6g passed divergence_threshold %.6g", monitor, value,
+               o->divergence_threshold);
+      return;
+    case STK_EARLY_PATIENCE:
+      snprintf(out_text, text_bytes,
+               "%s did not improve on %.6g in the last %" PRId64 " checks (patience %" PRId64 ")",
+               monitor, s->best_score, s->wait_count, o->patience);
+      return;
   }
   snprintf(out_text, text_bytes, "%s was not checked", monitor);
 }

@@ -20,8 +20,8 @@
 
 struct stk_early_stopping_options {
   enum stk_monitor_mode mode;
-  double min_delta;            /* >= 0; its sign is dropped, as Lightning's is */
-  int64_t patience;            /* >= 0 checks */
+  double min_delta; /* >= 0; its sign is dropped, as Lightning's is */
+  int64_t patience; /* >= 0 checks */
   bool check_finite;
   double stopping_threshold;   /* NaN: none */
   double divergence_threshold; /* NaN: none */

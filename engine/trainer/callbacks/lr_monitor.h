@@ -13,9 +13,9 @@
 enum stk_lr_quantity { STK_LR_RATE, STK_LR_MOMENTUM, STK_LR_WEIGHT_DECAY };
 
 struct stk_lr_series {
-  const char *optimizer;  /* class name: "Adam" */
-  int64_t ordinal;        /* among the job's optimizers of that class, from 0 */
-  int64_t group;          /* from 0 */
+  const char *optimizer; /* class name: "Adam" */
+  int64_t ordinal;       /* among the job's optimizers of that class, from 0 */
+  int64_t group;         /* from 0 */
   int64_t n_groups;
   const char *group_name; /* NULL: pg<group + 1> */
   enum stk_lr_quantity quantity;

@@ -10,13 +10,13 @@
 
 struct stk_model_checkpoint_options stk_model_checkpoint_defaults(void) {
   return (struct stk_model_checkpoint_options){
-    .filename = "{epoch}-{step}",
-    .mode = STK_MONITOR_MIN,
-    .save_top_k = 1,
-    .every_n_epochs = 1,
-    .at_epoch_end = true,
-    .auto_insert_metric_name = true,
-    .version_counter = true,
+      .filename = "{epoch}-{step}",
+      .mode = STK_MONITOR_MIN,
+      .save_top_k = 1,
+      .every_n_epochs = 1,
+      .at_epoch_end = true,
+      .auto_insert_metric_name = true,
+      .version_counter = true,
   };
 }
 
@@ -77,18 +77,18 @@ static bool trigger_fires(const struct stk_model_checkpoint *s,
                           const struct stk_model_checkpoint_options *o,
                           const struct stk_ckpt_situation *now) {
   switch (now->moment) {
-  case STK_CKPT_TRAIN_BATCH_END:
-    return (o->every_n_train_steps > 0 && now->scores.step % o->every_n_train_steps == 0) ||
-           (o->by_time && now->time_due);
-  case STK_CKPT_VALIDATION_END:
-    if (s->deferred) {
-      return true;
-    }
-    return !o->at_epoch_end && o->every_n_epochs > 0 &&
-           (now->scores.epoch + 1) % o->every_n_epochs == 0;
-  case STK_CKPT_TRAIN_EPOCH_END:
-    return o->at_epoch_end && o->every_n_epochs > 0 &&
-           (now->scores.epoch + 1) % o->every_n_epochs == 0;
+    case STK_CKPT_TRAIN_BATCH_END:
+      return (o->every_n_train_steps > 0 && now->scores.step % o->every_n_train_steps == 0) ||
+             (o->by_time && now->time_due);
+    case STK_CKPT_VALIDATION_END:
+      if (s->deferred) {
+        return true;
+      }
+      return !o->at_epoch_end && o->every_n_epochs > 0 &&
+             (now->scores.epoch + 1) % o->every_n_epochs == 0;
+    case STK_CKPT_TRAIN_EPOCH_END:
+      return o->at_epoch_end && o->every_n_epochs > 0 &&
+             (now->scores.epoch + 1) % o->every_n_epochs == 0;
   }
   return false;
 }
@@ -125,8 +125,7 @@ static int64_t entry_to_drop(const struct stk_model_checkpoint *s,
 /* The first name of base, base-v1, ... that is free or equal to `reusable`. */
 static sp_status free_name(const struct stk_model_checkpoint_options *o,
                            const struct stk_ckpt_situation *now, const char *base,
-                           const char *reusable, char out_name[STK_CKPT_NAME],
-                           struct sp_err *err) {
+                           const char *reusable, char out_name[STK_CKPT_NAME], struct sp_err *err) {
   for (int64_t version = 0;; version++) {
     sp_status status = stk_ckpt_name_version(base, version, out_name, err);
     if (status != SP_OK) {
@@ -180,7 +179,7 @@ static sp_status decide_save(const struct stk_model_checkpoint *s,
   const char *reusable = drop >= 0 ? s->entries[drop].name : "";
   char base[STK_CKPT_NAME];
   sp_status status =
-    stk_ckpt_name_format(o->filename, o->auto_insert_metric_name, &now->scores, base, err);
+      stk_ckpt_name_format(o->filename, o->auto_insert_metric_name, &now->scores, base, err);
   if (status == SP_OK) {
     status = free_name(o, now, base, reusable, d->save, err);
   }
@@ -250,8 +249,7 @@ static void entries_put(struct stk_model_checkpoint *s, int64_t drop,
 
 /* The best of the table; with all kept, the better of the best so far and the new one. Without a
  * monitor the newest is the best. */
-static void best_renew(struct stk_model_checkpoint *s,
-                       const struct stk_model_checkpoint_options *o,
+static void best_renew(struct stk_model_checkpoint *s, const struct stk_model_checkpoint_options *o,
                        const struct stk_ckpt_entry *entry) {
   if (!o->monitor) {
     s->best = *entry;

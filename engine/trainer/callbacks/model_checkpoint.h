@@ -34,10 +34,10 @@ enum { STK_CKPT_TOP_K_MAX = 64, STK_CKPT_REMOVE_MAX = 2 };
 enum stk_ckpt_last { STK_CKPT_LAST_NO = 0, STK_CKPT_LAST_YES = 1, STK_CKPT_LAST_LINK = 2 };
 
 struct stk_model_checkpoint_options {
-  const char *filename;        /* template */
-  const char *monitor;         /* NULL: the newest */
+  const char *filename; /* template */
+  const char *monitor;  /* NULL: the newest */
   enum stk_monitor_mode mode;
-  int64_t save_top_k;          /* 0 none, -1 all; > 1 needs a monitor */
+  int64_t save_top_k; /* 0 none, -1 all; > 1 needs a monitor */
   enum stk_ckpt_last save_last;
   int64_t every_n_train_steps; /* 0: not by steps */
   int64_t every_n_epochs;      /* 0: not by epochs */
@@ -72,21 +72,21 @@ enum stk_ckpt_moment {
 
 struct stk_ckpt_situation {
   enum stk_ckpt_moment moment;
-  struct stk_scores scores;  /* epoch, global step, monitored values */
-  bool time_due;             /* train_time_interval is over (journalled by the loop) */
-  bool validation_next;      /* at a batch end: validation follows at this very step */
-  const char *resumed_from;  /* name never to remove, or NULL */
+  struct stk_scores scores; /* epoch, global step, monitored values */
+  bool time_due;            /* train_time_interval is over (journalled by the loop) */
+  bool validation_next;     /* at a batch end: validation follows at this very step */
+  const char *resumed_from; /* name never to remove, or NULL */
   bool (*exists)(void *ctx, const char *name); /* in the checkpoint directory; NULL: nothing does */
   void *ctx;
 };
 
 struct stk_ckpt_decision {
-  bool defer;                  /* nothing now, at validation end instead */
-  bool due;                    /* a deferred save is served */
-  char save[STK_CKPT_NAME];    /* publish under this name; "" none */
-  double score;                /* its score, NaN already made the worst */
-  char last[STK_CKPT_NAME];    /* publish under this name too; "" none */
-  bool last_is_link;           /* ... as a link to `save` (or to the newest, when save is "") */
+  bool defer;               /* nothing now, at validation end instead */
+  bool due;                 /* a deferred save is served */
+  char save[STK_CKPT_NAME]; /* publish under this name; "" none */
+  double score;             /* its score, NaN already made the worst */
+  char last[STK_CKPT_NAME]; /* publish under this name too; "" none */
+  bool last_is_link;        /* ... as a link to `save` (or to the newest, when save is "") */
   size_t n_remove;
   char remove[STK_CKPT_REMOVE_MAX][STK_CKPT_NAME]; /* after both are published */
 };

@@ -16,8 +16,8 @@ static const size_t file_limit = (size_t)1 << 30;
 
 struct csv {
   struct stk_logger head;
-  int fd;          /* -1 until the first row makes the file */
-  size_t end;      /* bytes of whole lines */
+  int fd;     /* -1 until the first row makes the file */
+  size_t end; /* bytes of whole lines */
   int64_t n_rows;
   char *path;
   struct stk_csv_columns columns;
@@ -41,8 +41,7 @@ static sp_status csv_reopen(struct csv *c, struct sp_err *err) {
 
 /* Whole lines of the file as text; out_data is released with sp_free, NULL when there is no file.
  * */
-static sp_status csv_read(const struct csv *c, char **out_data, size_t *out_n,
-                          struct sp_err *err) {
+static sp_status csv_read(const struct csv *c, char **out_data, size_t *out_n, struct sp_err *err) {
   *out_data = NULL;
   *out_n = 0;
   if (access(c->path, F_OK) != 0) {
@@ -248,13 +247,13 @@ static void csv_release(struct stk_logger *l) {
 }
 
 static const struct stk_logger_class csv_class = {
-  .name = "csv",
-  .log_metrics = csv_log_metrics,
-  .log_hparams = csv_log_hparams,
-  .position = csv_position,
-  .rewind = csv_rewind,
-  .finalize = csv_finalize,
-  .release = csv_release,
+    .name = "csv",
+    .log_metrics = csv_log_metrics,
+    .log_hparams = csv_log_hparams,
+    .position = csv_position,
+    .rewind = csv_rewind,
+    .finalize = csv_finalize,
+    .release = csv_release,
 };
 
 /* Takes over the table that is there, if any; a torn last line is cut off. */
@@ -294,7 +293,7 @@ sp_status stk_csv_open(const char *directory, struct stk_logger **out_logger, st
   c->fd = -1;
   c->path = sp_path_join(directory, "metrics.csv");
   sp_status status =
-    c->path ? csv_adopt(c, err) : sp_fail(err, SP_ENOMEM, "metrics table: no memory");
+      c->path ? csv_adopt(c, err) : sp_fail(err, SP_ENOMEM, "metrics table: no memory");
   if (status != SP_OK) {
     csv_release(&c->head);
     return status;

@@ -44,7 +44,6 @@ void stk_csv_put_row(struct sp_buf *b, const struct stk_csv_columns *c,
  * hold all of `from`. SP_ECORRUPT: another number of fields. */
 SP_NODISCARD sp_status stk_csv_put_moved_row(struct sp_buf *b, const char *line, size_t n,
                                              const struct stk_csv_columns *from,
-                                             const struct stk_csv_columns *to,
-                                             struct sp_err *err);
+                                             const struct stk_csv_columns *to, struct sp_err *err);
 
 #endif

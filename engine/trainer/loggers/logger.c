@@ -1,8 +1,7 @@
 /* Calls through the class of a logger. */
 #include "engine/trainer/loggers/logger.h"
 
-sp_status stk_logger_log(struct stk_logger *l, const struct stk_log_values *v,
-                         struct sp_err *err) {
+sp_status stk_logger_log(struct stk_logger *l, const struct stk_log_values *v, struct sp_err *err) {
   return l->class->log_metrics(l, v, err);
 }
 

@@ -88,8 +88,8 @@ sp_status stk_rundir_create(const char *save_dir, const char *name, const char *
   }
   sp_status status = sp_mkdir_p(parent, 0755, err);
   if (status == SP_OK) {
-    status = version ? make_named(parent, version, out_path, err)
-                     : make_version(parent, out_path, err);
+    status =
+        version ? make_named(parent, version, out_path, err) : make_version(parent, out_path, err);
   }
   sp_free(parent);
   return status;

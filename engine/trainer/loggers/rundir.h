@@ -12,8 +12,7 @@
  * start at once get two), or save_dir/name/<version> when version is not NULL (which may exist).
  * name "" leaves that level out. *out_path is released with sp_free. */
 SP_NODISCARD sp_status stk_rundir_create(const char *save_dir, const char *name,
-                                         const char *version, char **out_path,
-                                         struct sp_err *err);
+                                         const char *version, char **out_path, struct sp_err *err);
 
 /* Writes directory/file atomically. */
 SP_NODISCARD sp_status stk_rundir_write(const char *directory, const char *file, const char *text,

@@ -109,13 +109,13 @@ static void tfevents_release(struct stk_logger *l) {
 }
 
 static const struct stk_logger_class tfevents_class = {
-  .name = "tensorboard",
-  .log_metrics = tfevents_log_metrics,
-  .log_hparams = tfevents_log_hparams,
-  .position = tfevents_position,
-  .rewind = tfevents_rewind,
-  .finalize = tfevents_finalize,
-  .release = tfevents_release,
+    .name = "tensorboard",
+    .log_metrics = tfevents_log_metrics,
+    .log_hparams = tfevents_log_hparams,
+    .position = tfevents_position,
+    .rewind = tfevents_rewind,
+    .finalize = tfevents_finalize,
+    .release = tfevents_release,
 };
 
 /* Opens directory/name; takes over nothing on failure. */

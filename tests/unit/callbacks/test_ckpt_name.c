@@ -6,7 +6,7 @@
 static const char *const metric_names[] = {"val/loss", "acc"};
 static const double metric_values[] = {0.123456789, 1.0};
 static const struct stk_scores scores = {
-  .epoch = 2, .step = 1500, .n = 2, .names = metric_names, .values = metric_values};
+    .epoch = 2, .step = 1500, .n = 2, .names = metric_names, .values = metric_values};
 
 static void formats(const char *filename, bool auto_insert, const char *want) {
   char name[STK_CKPT_NAME];
@@ -83,14 +83,14 @@ static void test_version_adds_a_suffix_from_one_on(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_format_default_inserts_names),
-    tt_test(test_format_fields_take_printf_formats),
-    tt_test(test_format_slash_becomes_underscore),
-    tt_test(test_format_missing_metric_prints_zero),
-    tt_test(test_format_plain_text_is_kept),
-    tt_test(test_format_bad_templates_are_refused),
-    tt_test(test_format_too_long_is_out_of_range),
-    tt_test(test_version_adds_a_suffix_from_one_on),
+      tt_test(test_format_default_inserts_names),
+      tt_test(test_format_fields_take_printf_formats),
+      tt_test(test_format_slash_becomes_underscore),
+      tt_test(test_format_missing_metric_prints_zero),
+      tt_test(test_format_plain_text_is_kept),
+      tt_test(test_format_bad_templates_are_refused),
+      tt_test(test_format_too_long_is_out_of_range),
+      tt_test(test_version_adds_a_suffix_from_one_on),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

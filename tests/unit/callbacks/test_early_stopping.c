@@ -102,21 +102,20 @@ static void test_text_patience_names_best_and_count(void **state) {
   check(&f, 0.5);
   check(&f, 0.75);
   stk_early_stopping_text(&f.s, &f.o, "val_loss", 0.75, text, sizeof text);
-  assert_string_equal(text,
-                      "val_loss did not improve on 0.5 in the last 1 checks (patience 1)");
+  assert_string_equal(text, "val_loss did not improve on 0.5 in the last 1 checks (patience 1)");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_check_improvement_starts_waiting_over),
-    tt_test(test_check_mode_max_improves_upwards),
-    tt_test(test_check_improvement_by_min_delta_exactly_does_not_count),
-    tt_test(test_check_not_finite_stops_before_thresholds),
-    tt_test(test_check_nan_without_check_finite_counts_as_no_improvement),
-    tt_test(test_check_threshold_stops_before_improvement),
-    tt_test(test_check_divergence_in_both_modes_stops),
-    tt_test(test_check_patience_zero_stops_at_the_first_miss),
-    tt_test(test_text_patience_names_best_and_count),
+      tt_test(test_check_improvement_starts_waiting_over),
+      tt_test(test_check_mode_max_improves_upwards),
+      tt_test(test_check_improvement_by_min_delta_exactly_does_not_count),
+      tt_test(test_check_not_finite_stops_before_thresholds),
+      tt_test(test_check_nan_without_check_finite_counts_as_no_improvement),
+      tt_test(test_check_threshold_stops_before_improvement),
+      tt_test(test_check_divergence_in_both_modes_stops),
+      tt_test(test_check_patience_zero_stops_at_the_first_miss),
+      tt_test(test_text_patience_names_best_and_count),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

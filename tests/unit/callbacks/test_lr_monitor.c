@@ -45,11 +45,11 @@ static void test_name_too_long_is_out_of_range(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_name_single_group_is_the_optimizer),
-    tt_test(test_name_several_groups_are_numbered_from_one),
-    tt_test(test_name_group_with_a_name_uses_it),
-    tt_test(test_name_other_quantities_come_before_the_group),
-    tt_test(test_name_too_long_is_out_of_range),
+      tt_test(test_name_single_group_is_the_optimizer),
+      tt_test(test_name_several_groups_are_numbered_from_one),
+      tt_test(test_name_group_with_a_name_uses_it),
+      tt_test(test_name_other_quantities_come_before_the_group),
+      tt_test(test_name_too_long_is_out_of_range),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

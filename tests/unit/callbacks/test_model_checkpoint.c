@@ -95,8 +95,7 @@ static void epoch_end(struct fixture *f, int64_t epoch) {
 
 static void epoch_end_scored(struct fixture *f, int64_t epoch, double loss) {
   static const char *const names[] = {"val_loss"};
-  struct stk_ckpt_situation now =
-    situation(f, STK_CKPT_TRAIN_EPOCH_END, epoch, (epoch + 1) * 10);
+  struct stk_ckpt_situation now = situation(f, STK_CKPT_TRAIN_EPOCH_END, epoch, (epoch + 1) * 10);
   now.scores.n = 1;
   now.scores.names = names;
   now.scores.values = &loss;
@@ -367,27 +366,27 @@ static void test_check_impossible_options_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_default_keeps_the_newest_epoch),
-    tt_test(test_top_k_keeps_the_best),
-    tt_test(test_top_k_mode_max_keeps_the_highest),
-    tt_test(test_top_k_equal_score_does_not_replace),
-    tt_test(test_top_k_nan_counts_as_worst),
-    tt_test(test_top_k_all_keeps_all_and_knows_the_best),
-    tt_test(test_top_k_zero_saves_nothing_but_last),
-    tt_test(test_last_is_reused_not_removed),
-    tt_test(test_last_foreign_file_is_never_overwritten),
-    tt_test(test_every_n_epochs_skips_the_others),
-    tt_test(test_every_n_steps_saves_at_multiples_once),
-    tt_test(test_every_n_steps_without_the_metric_waits_for_validation),
-    tt_test(test_monitor_that_never_existed_is_not_found),
-    tt_test(test_foreign_name_gets_a_version),
-    tt_test(test_name_of_the_entry_it_replaces_is_reused),
-    tt_test(test_resumed_from_is_never_removed),
-    tt_test(test_decide_without_commit_changes_nothing),
-    tt_test(test_after_validation_saves_there_not_at_epoch_end),
-    tt_test(test_forget_names_keeps_the_best_score),
-    tt_test(test_at_epoch_end_follows_validation),
-    tt_test(test_check_impossible_options_are_refused),
+      tt_test(test_default_keeps_the_newest_epoch),
+      tt_test(test_top_k_keeps_the_best),
+      tt_test(test_top_k_mode_max_keeps_the_highest),
+      tt_test(test_top_k_equal_score_does_not_replace),
+      tt_test(test_top_k_nan_counts_as_worst),
+      tt_test(test_top_k_all_keeps_all_and_knows_the_best),
+      tt_test(test_top_k_zero_saves_nothing_but_last),
+      tt_test(test_last_is_reused_not_removed),
+      tt_test(test_last_foreign_file_is_never_overwritten),
+      tt_test(test_every_n_epochs_skips_the_others),
+      tt_test(test_every_n_steps_saves_at_multiples_once),
+      tt_test(test_every_n_steps_without_the_metric_waits_for_validation),
+      tt_test(test_monitor_that_never_existed_is_not_found),
+      tt_test(test_foreign_name_gets_a_version),
+      tt_test(test_name_of_the_entry_it_replaces_is_reused),
+      tt_test(test_resumed_from_is_never_removed),
+      tt_test(test_decide_without_commit_changes_nothing),
+      tt_test(test_after_validation_saves_there_not_at_epoch_end),
+      tt_test(test_forget_names_keeps_the_best_score),
+      tt_test(test_at_epoch_end_follows_validation),
+      tt_test(test_check_impossible_options_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,8 +8,13 @@
 static void test_base64_vectors_of_the_rfc_hold_both_ways(void **state) {
   (void)state;
   static const char *const vectors[][2] = {
-      {"", ""},         {"f", "Zg=="},         {"fo", "Zm8="},       {"foo", "Zm9v"},
-      {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"},
+      {"", ""},
+      {"f", "Zg=="},
+      {"fo", "Zm8="},
+      {"foo", "Zm9v"},
+      {"foob", "Zm9vYg=="},
+      {"fooba", "Zm9vYmE="},
+      {"foobar", "Zm9vYmFy"},
   };
   for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++) {
     struct sp_buf b;
@@ -27,8 +32,8 @@ static void test_base64_vectors_of_the_rfc_hold_both_ways(void **state) {
 
 static void test_base64_other_texts_are_refused(void **state) {
   (void)state;
-  static const char *const bad[] = {"Z",    "Zg",   "Zg=",  "Zh==", "Zm9=", "Z===",
-                                    "====", "Zg==Zg==", "Zm9-", "Zm 9", "=m9v", "Z=9v"};
+  static const char *const bad[] = {
+      "Z", "Zg", "Zg=", "Zh==", "Zm9=", "Z===", "====", "Zg==Zg==", "Zm9-", "Zm 9", "=m9v", "Z=9v"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     uint8_t out[16];
     size_t n;

@@ -37,9 +37,15 @@ static void test_json_text_written_strings_are_read_back(void **state) {
 
 static void test_json_text_utf8_is_rfc_3629(void **state) {
   (void)state;
-  static const char *const bad[] = {"\x80",         "\xc1\xbf",         "\xc3",
-                                    "\xe0\x9f\xbf", "\xed\xa0\x80",     "\xf0\x8f\xbf\xbf",
-                                    "\xf5\x80\x80\x80", "\xf4\x90\x80\x80", "\xe2\x82"};
+  static const char *const bad[] = {"\x80",
+                                    "\xc1\xbf",
+                                    "\xc3",
+                                    "\xe0\x9f\xbf",
+                                    "\xed\xa0\x80",
+                                    "\xf0\x8f\xbf\xbf",
+                                    "\xf5\x80\x80\x80",
+                                    "\xf4\x90\x80\x80",
+                                    "\xe2\x82"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_false(stk_json_is_utf8(bad[i], strlen(bad[i])));
   }

@@ -13,8 +13,8 @@
 static void make_targets(struct test_plan *p, struct stk_ckpt_target out[PLAN_TENSORS]) {
   for (int i = 0; i < PLAN_TENSORS; i++) {
     const struct stk_ckpt_tensor *t = &p->tensors[i];
-    out[i] = (struct stk_ckpt_target){.name = t->name, .dtype = t->dtype, .rank = t->rank,
-                                      .data = (void *)(uintptr_t)t->data};
+    out[i] = (struct stk_ckpt_target){
+        .name = t->name, .dtype = t->dtype, .rank = t->rank, .data = (void *)(uintptr_t)t->data};
     memcpy(out[i].dims, t->dims, sizeof out[i].dims);
   }
 }

@@ -117,11 +117,11 @@ static sp_status parse_changed(const char *from, const char *to, struct sp_err *
   text[n - 16] = 0;
   char *at = strstr(text, from);
   assert_non_null(at);
-  int length = snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to,
-                        at + strlen(from));
+  int length =
+      snprintf(changed, sizeof changed, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from));
   uint32_t crc = sp_crc32c(0, changed, (size_t)length);
-  length += snprintf(changed + length, sizeof changed - (size_t)length, "crc32c %08" PRIx32 "\n",
-                     crc);
+  length +=
+      snprintf(changed + length, sizeof changed - (size_t)length, "crc32c %08" PRIx32 "\n", crc);
   sp_status st = stk_manifest_parse(changed, (size_t)length, &got, err);
   stk_manifest_free(&got);
   sp_free(text);

@@ -170,8 +170,8 @@ static void test_safetensors_unwritable_names_are_refused(void **state) {
 
 static void test_safetensors_without_memory_fails_cleanly(void **state) {
   (void)state;
-  const char *header = "{\"__metadata__\":{\"k\":\"v\"},\"a\":" T("[1]", "[0,4]") ",\"b\":" T(
-      "[1]", "[4,8]") "}";
+  const char *header =
+      "{\"__metadata__\":{\"k\":\"v\"},\"a\":" T("[1]", "[0,4]") ",\"b\":" T("[1]", "[4,8]") "}";
   for (long n = 1;; n++) {
     struct stk_st_index index = {0};
     tt_fail_alloc(n);

@@ -257,12 +257,13 @@ static void test_save_is_opened_by_python_safetensors(void **state) {
   make_plan(&p, tt_tmpfile("python"), 1);
   char file[1024];
   snprintf(file, sizeof file, "%s/model.safetensors", save_plan(&p));
-  const char *script = "import sys\nfrom safetensors.numpy import load_file\n"
-                       "t = load_file(sys.argv[1])\n"
-                       "assert sorted(t) == ['bn.num_batches_tracked', 'bn.running_mean', "
-                       "'net.bias', 'net.weight'], t\n"
-                       "assert t['net.weight'].tolist() == [[5.0, 5.5, 6.0], [6.5, 7.0, 7.5]]\n"
-                       "assert t['bn.num_batches_tracked'] == 1\n";
+  const char *script =
+      "import sys\nfrom safetensors.numpy import load_file\n"
+      "t = load_file(sys.argv[1])\n"
+      "assert sorted(t) == ['bn.num_batches_tracked', 'bn.running_mean', "
+      "'net.bias', 'net.weight'], t\n"
+      "assert t['net.weight'].tolist() == [[5.0, 5.5, 6.0], [6.5, 7.0, 7.5]]\n"
+      "assert t['bn.num_batches_tracked'] == 1\n";
   assert_int_equal(run_python(script, file), 0);
 }
 

@@ -30,8 +30,7 @@ static int count_entries(const char *dir) {
 
 static void test_save_failing_anywhere_keeps_the_older_checkpoint(void **state) {
   (void)state;
-  static const char *const points[] = {"mkdir", "allocate", "write",  "sync",
-                                       "manifest", "publish"};
+  static const char *const points[] = {"mkdir", "allocate", "write", "sync", "manifest", "publish"};
   struct test_plan p;
   make_plan(&p, tt_tmpfile("errors"), 1);
   save_plan(&p);

@@ -42,8 +42,8 @@ static void test_weights_are_renamed_and_converted(void **state) {
   };
   struct stk_weights_report report;
   struct sp_err err = {0};
-  sp_status st = stk_weights_load(write_foreign("a.safetensors"), map, 2, true, targets, 4, &report,
-                                  &err);
+  sp_status st =
+      stk_weights_load(write_foreign("a.safetensors"), map, 2, true, targets, 4, &report, &err);
   assert_string_equal(err.text, "");
   assert_int_equal(st, SP_OK);
   assert_int_equal(report.n_loaded, 4);
@@ -86,13 +86,11 @@ static void test_weights_of_another_shape_copy_nothing(void **state) {
   struct stk_weights_report report;
   struct sp_err err = {0};
   const char *path = write_foreign("c.safetensors");
-  assert_int_equal(stk_weights_load(path, NULL, 0, false, targets, 2, &report, &err),
-                   SP_EMISMATCH);
+  assert_int_equal(stk_weights_load(path, NULL, 0, false, targets, 2, &report, &err), SP_EMISMATCH);
   assert_non_null(strstr(err.text, "their.d"));
   assert_true(a[0] == 7.0f);
   targets[1] = (struct stk_ckpt_target){"their.d", STK_ST_I64, 1, {2}, d};
-  assert_int_equal(stk_weights_load(path, NULL, 0, false, targets, 2, &report, &err),
-                   SP_EMISMATCH);
+  assert_int_equal(stk_weights_load(path, NULL, 0, false, targets, 2, &report, &err), SP_EMISMATCH);
   assert_non_null(strstr(err.text, "does not convert"));
 }
 
@@ -100,9 +98,9 @@ static void test_weights_renamed_onto_one_name_are_refused(void **state) {
   (void)state;
   const struct stk_ckpt_rename clash[] = {{"their.b", "x"}, {"their.d", "x"}};
   struct stk_weights_report report;
-  assert_int_equal(stk_weights_load(write_foreign("d.safetensors"), clash, 2, false, NULL, 0,
-                                    &report, NULL),
-                   SP_EMISMATCH);
+  assert_int_equal(
+      stk_weights_load(write_foreign("d.safetensors"), clash, 2, false, NULL, 0, &report, NULL),
+      SP_EMISMATCH);
 }
 
 static void test_weights_come_from_a_checkpoint_of_shards(void **state) {

@@ -72,11 +72,8 @@ static void test_bar_unknown_totals_are_left_out(void **state) {
 
 static void test_bar_of_another_stage_is_named(void **state) {
   (void)state;
-  struct sp_event_progress p = {.stage = SP_STAGE_VALIDATE,
-                                .batch = 20,
-                                .n_batches = 20,
-                                .steps_per_s = 5,
-                                .unit = "images"};
+  struct sp_event_progress p = {
+      .stage = SP_STAGE_VALIDATE, .batch = 20, .n_batches = 20, .steps_per_s = 5, .unit = "images"};
   draws(&p, 60, true, "Validate  [================================] 20/20  ETA 0:00");
 }
 
@@ -113,13 +110,13 @@ static void test_eta_counts_the_whole_run_in_training(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_bar_wide_shows_everything),
-    tt_test(test_bar_narrower_leaves_parts_out_in_order),
-    tt_test(test_bar_of_a_single_epoch_does_not_repeat_the_step),
-    tt_test(test_bar_unknown_totals_are_left_out),
-    tt_test(test_bar_of_another_stage_is_named),
-    tt_test(test_bar_longest_names_stay_in_the_width),
-    tt_test(test_eta_counts_the_whole_run_in_training),
+      tt_test(test_bar_wide_shows_everything),
+      tt_test(test_bar_narrower_leaves_parts_out_in_order),
+      tt_test(test_bar_of_a_single_epoch_does_not_repeat_the_step),
+      tt_test(test_bar_unknown_totals_are_left_out),
+      tt_test(test_bar_of_another_stage_is_named),
+      tt_test(test_bar_longest_names_stay_in_the_width),
+      tt_test(test_eta_counts_the_whole_run_in_training),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,12 +55,12 @@ static void test_exit_code_before_the_run_is_failed(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_signal_is_named),
-    tt_test(test_exit_without_a_result_is_told),
-    tt_test(test_exit_code_crash_in_a_run_is_job_failed),
-    tt_test(test_exit_code_killed_from_outside_is_job_lost),
-    tt_test(test_exit_code_killed_here_is_canceled),
-    tt_test(test_exit_code_before_the_run_is_failed),
+      tt_test(test_signal_is_named),
+      tt_test(test_exit_without_a_result_is_told),
+      tt_test(test_exit_code_crash_in_a_run_is_job_failed),
+      tt_test(test_exit_code_killed_from_outside_is_job_lost),
+      tt_test(test_exit_code_killed_here_is_canceled),
+      tt_test(test_exit_code_before_the_run_is_failed),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

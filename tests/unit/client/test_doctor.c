@@ -27,8 +27,9 @@ static void test_put_aligns_findings(void **state) {
   struct sp_buf b;
   sp_buf_init(&b, 4096);
   sc_doctor_put(&b, findings, 2);
-  assert_string_equal(sp_buf_text(&b), "ok    cpus           2 usable\n"
-                                       "FAIL  worker         not \"here\"\n");
+  assert_string_equal(sp_buf_text(&b),
+                      "ok    cpus           2 usable\n"
+                      "FAIL  worker         not \"here\"\n");
   sp_buf_free(&b);
 }
 
@@ -46,10 +47,10 @@ static void test_put_json_escapes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_cpu_quota_is_read),
-    tt_test(test_memory_limit_is_read),
-    tt_test(test_put_aligns_findings),
-    tt_test(test_put_json_escapes),
+      tt_test(test_cpu_quota_is_read),
+      tt_test(test_memory_limit_is_read),
+      tt_test(test_put_aligns_findings),
+      tt_test(test_put_json_escapes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

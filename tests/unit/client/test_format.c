@@ -84,12 +84,9 @@ static void test_columns_and_prefix_count_characters(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_count_groups_thousands),
-    tt_test(test_rate_has_three_digits),
-    tt_test(test_rate_that_is_none_is_a_dash),
-    tt_test(test_clock_grows_with_the_time),
-    tt_test(test_metric_has_four_digits),
-    tt_test(test_columns_and_prefix_count_characters),
+      tt_test(test_count_groups_thousands),      tt_test(test_rate_has_three_digits),
+      tt_test(test_rate_that_is_none_is_a_dash), tt_test(test_clock_grows_with_the_time),
+      tt_test(test_metric_has_four_digits),      tt_test(test_columns_and_prefix_count_characters),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -28,7 +28,7 @@ static struct outcome run_session(const char *part, bool graceful) {
   const char *err_path = tt_tmpfile("err");
   char *const args[] = {(char *)(uintptr_t)part, NULL};
   struct sc_session_options o = {
-    .verb = "fit", .args = args, .graceful = graceful, .data_fd = STDOUT_FILENO};
+      .verb = "fit", .args = args, .graceful = graceful, .data_fd = STDOUT_FILENO};
   pid_t pid = fork();
   assert_true(pid >= 0);
   if (pid == 0) {
@@ -63,8 +63,9 @@ static void test_session_result_gives_its_exit_code(void **state) {
   (void)state;
   struct outcome r = run_session("good", true);
   assert_int_equal(r.code, SP_EXIT_OK);
-  assert_string_equal(r.out, "data\nfit fake: 1 parameter, 1 lane, 1 thread, ref, 32-true\n"
-                             "done: 10 steps in 0:02\ncheckpoint: /ckpt\n");
+  assert_string_equal(r.out,
+                      "data\nfit fake: 1 parameter, 1 lane, 1 thread, ref, 32-true\n"
+                      "done: 10 steps in 0:02\ncheckpoint: /ckpt\n");
   assert_string_equal(r.err, "");
   outcome_free(&r);
 }
@@ -178,12 +179,10 @@ static void say_started(void) {
 }
 
 static void say_result(sp_status status, enum sp_exit code) {
-  say(&(struct sp_event){.kind = SP_EVENT_RESULT,
-                         .u.result = {.status = status,
-                                      .exit = code,
-                                      .ckpt_last = "/ckpt",
-                                      .step = 10,
-                                      .seconds = 2}});
+  say(&(struct sp_event){
+      .kind = SP_EVENT_RESULT,
+      .u.result = {
+          .status = status, .exit = code, .ckpt_last = "/ckpt", .step = 10, .seconds = 2}});
 }
 
 /* Blocks until signal_number comes; it was blocked before anything could send it. */
@@ -241,16 +240,16 @@ int main(int argc, char **argv) {
   self[n > 0 ? n : 0] = '\0';
   setenv("STOKER_WORKER", self, 1);
   const struct CMUnitTest tests[] = {
-    tt_test(test_session_result_gives_its_exit_code),
-    tt_test(test_session_crash_reports_signal_place_and_last_words),
-    tt_test(test_session_without_a_result_is_a_failure),
-    tt_test(test_session_interrupt_asks_the_worker_to_stop),
-    tt_test(test_session_second_interrupt_kills_at_once),
-    tt_test(test_session_interrupt_of_a_listing_ends_it),
-    tt_test(test_session_nonsense_on_the_wire_is_refused),
-    tt_test(test_session_of_another_protocol_is_refused),
-    tt_test(test_spawn_what_cannot_run_is_an_error),
-    tt_test(test_worker_find_named_but_missing_is_not_found),
+      tt_test(test_session_result_gives_its_exit_code),
+      tt_test(test_session_crash_reports_signal_place_and_last_words),
+      tt_test(test_session_without_a_result_is_a_failure),
+      tt_test(test_session_interrupt_asks_the_worker_to_stop),
+      tt_test(test_session_second_interrupt_kills_at_once),
+      tt_test(test_session_interrupt_of_a_listing_ends_it),
+      tt_test(test_session_nonsense_on_the_wire_is_refused),
+      tt_test(test_session_of_another_protocol_is_refused),
+      tt_test(test_spawn_what_cannot_run_is_an_error),
+      tt_test(test_worker_find_named_but_missing_is_not_found),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,9 +29,9 @@ static void test_verb_that_trains_nothing_ends_at_the_first(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_first_asks_second_kills),
-    tt_test(test_hangup_asks_but_never_kills),
-    tt_test(test_verb_that_trains_nothing_ends_at_the_first),
+      tt_test(test_first_asks_second_kills),
+      tt_test(test_hangup_asks_but_never_kills),
+      tt_test(test_verb_that_trains_nothing_ends_at_the_first),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,10 +56,10 @@ static void test_add_more_than_is_kept_marks_the_torn_line(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_put_last_lines_without_empty_ones),
-    tt_test(test_put_nothing_said_is_nothing),
-    tt_test(test_put_escape_sequences_are_harmless),
-    tt_test(test_add_more_than_is_kept_marks_the_torn_line),
+      tt_test(test_put_last_lines_without_empty_ones),
+      tt_test(test_put_nothing_said_is_nothing),
+      tt_test(test_put_escape_sequences_are_harmless),
+      tt_test(test_add_more_than_is_kept_marks_the_torn_line),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

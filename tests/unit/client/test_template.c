@@ -83,10 +83,10 @@ static void test_module_compiles_against_the_public_headers(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_name_ok_identifiers_only),
-    tt_test(test_put_leaves_no_placeholder),
-    tt_test(test_job_file_loads),
-    tt_test(test_module_compiles_against_the_public_headers),
+      tt_test(test_name_ok_identifiers_only),
+      tt_test(test_put_leaves_no_placeholder),
+      tt_test(test_job_file_loads),
+      tt_test(test_module_compiles_against_the_public_headers),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,8 +7,8 @@
 
 static void test_find_every_verb_of_the_manual(void **state) {
   (void)state;
-  static const char *const names[] = {"fit",   "validate", "test",    "predict",      "init",
-                                      "check", "plan",     "order",   "init-weights", "ckpt",
+  static const char *const names[] = {"fit",   "validate", "test",   "predict",      "init",
+                                      "check", "plan",     "order",  "init-weights", "ckpt",
                                       "help",  "doctor",   "version"};
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
     assert_non_null(sc_verb_find(names[i]));
@@ -65,12 +65,12 @@ static void test_args_want_json_in_its_spellings(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_find_every_verb_of_the_manual),
-    tt_test(test_suggest_typo_is_corrected),
-    tt_test(test_overview_lists_every_verb),
-    tt_test(test_help_begins_with_the_usage),
-    tt_test(test_help_of_a_job_verb_lists_the_sections),
-    tt_test(test_args_want_json_in_its_spellings),
+      tt_test(test_find_every_verb_of_the_manual),
+      tt_test(test_suggest_typo_is_corrected),
+      tt_test(test_overview_lists_every_verb),
+      tt_test(test_help_begins_with_the_usage),
+      tt_test(test_help_of_a_job_verb_lists_the_sections),
+      tt_test(test_args_want_json_in_its_spellings),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,9 +73,10 @@ static void test_run_started_says_what_runs(void **state) {
   struct fixture f;
   begin(&f, false);
   started(&f, "fit");
-  saw(&f, ">fit autoencoder: 101,315 parameters, 3 epochs of 100 batches, 1 lane, 2 threads, "
-          "avx2, 32-true, 3.00 MiB planned\n"
-          "logs in stoker_logs/version_0\n");
+  saw(&f,
+      ">fit autoencoder: 101,315 parameters, 3 epochs of 100 batches, 1 lane, 2 threads, "
+      "avx2, 32-true, 3.00 MiB planned\n"
+      "logs in stoker_logs/version_0\n");
   end(&f);
 }
 
@@ -119,8 +120,7 @@ static void test_bar_makes_room_for_prints_and_comes_back(void **state) {
   progress(&f, 1);
   sc_view_tick(&f.v, at_ms(1000));
   sp_buf_clear(&f.seen);
-  struct sp_event e = {.kind = SP_EVENT_TEXT,
-                       .u.text = {SP_TEXT_WARNING, "lr\x1b is high\n", 12}};
+  struct sp_event e = {.kind = SP_EVENT_TEXT, .u.text = {SP_TEXT_WARNING, "lr\x1b is high\n", 12}};
   sc_view_event(&f.v, &e);
   saw(&f, ">\r\x1b[K!warning: lr? is high\n");
   assert_true(sc_view_tick(&f.v, at_ms(1001)) > 0);
@@ -181,15 +181,14 @@ static void test_validation_alone_is_a_list(void **state) {
   static const struct sp_event_metric metrics[] = {{"val_loss", 1.23456789}, {"acc", 0.5}};
   struct fixture f;
   begin(&f, false);
-  struct sp_event e = {.kind = SP_EVENT_VALIDATION,
-                       .u.validation = {.stage = SP_STAGE_TEST,
-                                        .n_batches = 1,
-                                        .n_metrics = 2,
-                                        .metrics = metrics}};
+  struct sp_event e = {
+      .kind = SP_EVENT_VALIDATION,
+      .u.validation = {.stage = SP_STAGE_TEST, .n_batches = 1, .n_metrics = 2, .metrics = metrics}};
   sc_view_event(&f.v, &e);
-  saw(&f, ">test  (1 batch, 0:00)\n"
-          "  val_loss  1.23456789\n"
-          "  acc       0.5\n");
+  saw(&f,
+      ">test  (1 batch, 0:00)\n"
+      "  val_loss  1.23456789\n"
+      "  acc       0.5\n");
   end(&f);
 }
 
@@ -201,8 +200,7 @@ static void test_checkpoint_failure_says_what_stays(void **state) {
                        .u.checkpoint = {.ok = true, .path = "a", .error = ""}};
   sc_view_event(&f.v, &e);
   saw(&f, "");
-  e.u.checkpoint =
-    (struct sp_event_checkpoint){.path = "b", .error = "no space left", .step = 20};
+  e.u.checkpoint = (struct sp_event_checkpoint){.path = "b", .error = "no space left", .step = 20};
   sc_view_event(&f.v, &e);
   saw(&f, "!warning: checkpoint b at step 20 failed: no space left; training goes on, a stays\n");
   end(&f);
@@ -226,12 +224,13 @@ static void test_result_ends_with_checkpoints_and_commands(void **state) {
                                     .n_next = 2,
                                     .next = next}};
   sc_view_event(&f.v, &e);
-  saw(&f, ">\n>done: 100 steps in 0:12\n"
-          "checkpoint: x/last\n"
-          "best: x/best\n"
-          "next:\n"
-          "  stoker test job.yaml --ckpt_path last\n"
-          "  stoker ckpt ls x\n");
+  saw(&f,
+      ">\n>done: 100 steps in 0:12\n"
+      "checkpoint: x/last\n"
+      "best: x/best\n"
+      "next:\n"
+      "  stoker test job.yaml --ckpt_path last\n"
+      "  stoker ckpt ls x\n");
   assert_true(f.v.have_result);
   end(&f);
 }
@@ -291,20 +290,20 @@ static void test_stopped_names_the_reason(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_run_started_says_what_runs),
-    tt_test(test_lines_first_then_every_ten_seconds_and_at_the_end),
-    tt_test(test_bar_is_redrawn_at_most_ten_times_a_second),
-    tt_test(test_bar_makes_room_for_prints_and_comes_back),
-    tt_test(test_raw_without_a_newline_keeps_its_line),
-    tt_test(test_raw_to_a_file_is_untouched),
-    tt_test(test_validation_in_fit_is_one_line),
-    tt_test(test_validation_alone_is_a_list),
-    tt_test(test_checkpoint_failure_says_what_stays),
-    tt_test(test_result_ends_with_checkpoints_and_commands),
-    tt_test(test_result_of_a_listing_is_silent),
-    tt_test(test_result_failure_prints_its_error_once),
-    tt_test(test_error_in_colour_only_where_asked),
-    tt_test(test_stopped_names_the_reason),
+      tt_test(test_run_started_says_what_runs),
+      tt_test(test_lines_first_then_every_ten_seconds_and_at_the_end),
+      tt_test(test_bar_is_redrawn_at_most_ten_times_a_second),
+      tt_test(test_bar_makes_room_for_prints_and_comes_back),
+      tt_test(test_raw_without_a_newline_keeps_its_line),
+      tt_test(test_raw_to_a_file_is_untouched),
+      tt_test(test_validation_in_fit_is_one_line),
+      tt_test(test_validation_alone_is_a_list),
+      tt_test(test_checkpoint_failure_says_what_stays),
+      tt_test(test_result_ends_with_checkpoints_and_commands),
+      tt_test(test_result_of_a_listing_is_silent),
+      tt_test(test_result_failure_prints_its_error_once),
+      tt_test(test_error_in_colour_only_where_asked),
+      tt_test(test_stopped_names_the_reason),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

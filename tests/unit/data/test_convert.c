@@ -33,7 +33,7 @@ static void test_convert_source_may_end_where_the_destination_ends(void **state)
     size_t bytes;
     enum stk_target to;
   } cases[] = {
-      {STK_U8, 1, STK_TARGET_F32}, {STK_U8, 1, STK_TARGET_F64}, {STK_U8, 1, STK_TARGET_I32},
+      {STK_U8, 1, STK_TARGET_F32},  {STK_U8, 1, STK_TARGET_F64},  {STK_U8, 1, STK_TARGET_I32},
       {STK_U16, 2, STK_TARGET_I32}, {STK_F32, 4, STK_TARGET_F64}, {STK_U32, 4, STK_TARGET_I32},
   };
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {

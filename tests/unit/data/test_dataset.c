@@ -152,8 +152,12 @@ static void test_dataset_kind_auto_looks_at_the_first_bytes(void **state) {
     size_t n;
     stk_dtype x;
   } cases[] = {
-      {"\0\0\x08\x01\0\0\0\x02" "yz", 10, STK_F32},
-      {"\0\0\0\0\0\0\0\x02" "yz", 10, STK_I32},
+      {"\0\0\x08\x01\0\0\0\x02"
+       "yz",
+       10, STK_F32},
+      {"\0\0\0\0\0\0\0\x02"
+       "yz",
+       10, STK_I32},
       {"plain text", 10, STK_I32},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-static const uint8_t pixels[24] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+static const uint8_t pixels[24] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11,
                                    12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 255};
 
 static sp_status try_open(const char *path, struct stk_dataset **ds, struct sp_err *err) {

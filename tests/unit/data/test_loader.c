@@ -191,8 +191,8 @@ static void test_loader_without_memory_fails_cleanly(void **state) {
   (void)state;
   struct stk_dataset *ds = open_counting(NULL);
   for (long n = 1;; n++) {
-    struct stk_loader_config config = {
-        .sampler = {.n = 10, .n_lanes = 1, .batch_size = 3}, .prefetch = true};
+    struct stk_loader_config config = {.sampler = {.n = 10, .n_lanes = 1, .batch_size = 3},
+                                       .prefetch = true};
     struct stk_loader *ld = NULL;
     tt_fail_alloc(n);
     sp_status st = stk_loader_open(ds, &config, &ld, NULL);

@@ -34,8 +34,8 @@ static void test_raw_sample_count_needs_a_last_target(void **state) {
   static const struct {
     int64_t n_tokens, block, stride, n_samples, overlap;
   } cases[] = {
-      {5, 4, 0, 1, 0}, {8, 4, 0, 1, 0}, {9, 4, 0, 2, 0}, {9, 4, 1, 5, 3}, {9, 4, 2, 3, 1},
-      {9, 4, 3, 2, 1}, {2, 1, 0, 1, 0}, {10, 2, 5, 2, 0},
+      {5, 4, 0, 1, 0}, {8, 4, 0, 1, 0}, {9, 4, 0, 2, 0}, {9, 4, 1, 5, 3},
+      {9, 4, 2, 3, 1}, {9, 4, 3, 2, 1}, {2, 1, 0, 1, 0}, {10, 2, 5, 2, 0},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct stk_dataset *ds;
@@ -121,8 +121,8 @@ static void test_raw_impossible_files_are_refused(void **state) {
   assert_int_equal(try_open(SP_DATA_UINT16, write_raw("o", "abc", 3), 1, 0, &ds, &err),
                    SP_ECORRUPT);
   assert_int_equal(try_open(SP_DATA_BYTES, write_raw("z", "abc", 3), 0, 0, &ds, &err), SP_EINVAL);
-  assert_int_equal(
-      try_open(SP_DATA_BYTES, write_raw("h", "abc", 3), INT64_MAX, 1, &ds, &err), SP_EINVAL);
+  assert_int_equal(try_open(SP_DATA_BYTES, write_raw("h", "abc", 3), INT64_MAX, 1, &ds, &err),
+                   SP_EINVAL);
   assert_int_equal(try_open(SP_DATA_BYTES, tt_tmpfile("absent"), 4, 0, &ds, &err), SP_ENOENT);
   assert_int_equal(try_open(SP_DATA_BYTES, "/dev/null", 4, 0, &ds, &err), SP_EINVAL);
 }
@@ -132,8 +132,7 @@ static void test_raw_directory_role_chooses_the_file(void **state) {
   make_dir("texts");
   write_raw("texts/train.txt", "abcdef", 6);
   write_raw("texts/val.txt", "abc", 3);
-  struct stk_data_spec spec = {
-      .path = tt_tmpfile("texts"), .role = STK_DATA_VAL, .block = 1};
+  struct stk_data_spec spec = {.path = tt_tmpfile("texts"), .role = STK_DATA_VAL, .block = 1};
   struct stk_dataset *ds;
   assert_true(stk_data_holds_role(&spec));
   assert_int_equal(stk_dataset_open(&spec, &ds, NULL), SP_OK);

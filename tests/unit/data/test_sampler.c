@@ -28,8 +28,8 @@ static void test_sampler_training_pads_every_lane_to_the_same_count(void **state
   (void)state;
   for (int64_t n = 1; n <= 12; n++) {
     for (int64_t lanes = 1; lanes <= 5; lanes++) {
-      const struct stk_sampler s = {.n = n, .n_lanes = lanes, .batch_size = 3, .pad = true,
-                                    .shuffle = true, .seed = 3};
+      const struct stk_sampler s = {
+          .n = n, .n_lanes = lanes, .batch_size = 3, .pad = true, .shuffle = true, .seed = 3};
       int64_t count[ROOM] = {0};
       int64_t total = 0;
       for (int64_t lane = 0; lane < lanes; lane++) {

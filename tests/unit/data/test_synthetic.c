@@ -18,8 +18,12 @@ static struct stk_dataset *open_synthetic(struct stk_data_spec spec) {
 }
 
 static const struct stk_data_spec images = {
-    .synthetic = {.what = STK_SYNTHETIC_IMAGES, .n_samples = 100, .rank = 2, .dims = {3, 4},
-                  .n_classes = 5, .seed = 7},
+    .synthetic = {.what = STK_SYNTHETIC_IMAGES,
+                  .n_samples = 100,
+                  .rank = 2,
+                  .dims = {3, 4},
+                  .n_classes = 5,
+                  .seed = 7},
 };
 
 static void test_synthetic_images_are_a_function_of_the_id(void **state) {
@@ -77,7 +81,10 @@ static void test_synthetic_text_targets_continue_the_sample(void **state) {
 static void test_synthetic_regression_has_real_targets(void **state) {
   (void)state;
   struct stk_data_spec spec = {
-      .synthetic = {.what = STK_SYNTHETIC_REGRESSION, .n_samples = 10, .rank = 1, .dims = {4},
+      .synthetic = {.what = STK_SYNTHETIC_REGRESSION,
+                    .n_samples = 10,
+                    .rank = 1,
+                    .dims = {4},
                     .n_classes = 2},
   };
   struct stk_dataset *ds = open_synthetic(spec);

@@ -123,8 +123,9 @@ static void test_job_config_files_lie_over_each_other(void **state) {
 
 static void test_job_item_of_a_list_can_be_overridden(void **state) {
   (void)state;
-  load(BASE "trainer:\n  callbacks:\n    - early_stopping: {monitor: val_loss}\n"
-            "    - {class: lr_monitor}\n",
+  load(BASE
+       "trainer:\n  callbacks:\n    - early_stopping: {monitor: val_loss}\n"
+       "    - {class: lr_monitor}\n",
        ARGS("--trainer.callbacks.0.patience", "9", "--trainer.callbacks.1.logging_interval",
             "step"));
   assert_int_equal(job->callbacks.items[0].early_stopping.patience, 9);
@@ -162,10 +163,11 @@ static void test_job_another_class_discards_the_old_options(void **state) {
 
 static void test_job_groups_freeze_and_schedules_are_lists(void **state) {
   (void)state;
-  load(BASE "optimizer:\n  class: adamw\n  freeze: [encoder.*]\n  groups:\n"
-            "    - {match: '*.bias', weight_decay: 0}\n"
-            "lr_scheduler:\n  - {class: linear_warmup, interval: step, total_iters: 10}\n"
-            "  - {class: cosine, interval: step, begin: 10}\n",
+  load(BASE
+       "optimizer:\n  class: adamw\n  freeze: [encoder.*]\n  groups:\n"
+       "    - {match: '*.bias', weight_decay: 0}\n"
+       "lr_scheduler:\n  - {class: linear_warmup, interval: step, total_iters: 10}\n"
+       "  - {class: cosine, interval: step, begin: 10}\n",
        NULL);
   assert_int_equal(job->optimizer.n_groups, 1);
   assert_string_equal(job->optimizer.groups[0].match, "*.bias");
@@ -182,9 +184,10 @@ static void test_job_groups_freeze_and_schedules_are_lists(void **state) {
 
 static void test_job_weights_map_and_reader_options_are_pairs(void **state) {
   (void)state;
-  load("model: {module: ./m.so}\ndata: {kind: module, options: {language: de, n: 3}}\n"
-       "weights: {path: w.safetensors, strict: false, map: {a.weight: b.weight}}\n",
-       NULL);
+  load(
+      "model: {module: ./m.so}\ndata: {kind: module, options: {language: de, n: 3}}\n"
+      "weights: {path: w.safetensors, strict: false, map: {a.weight: b.weight}}\n",
+      NULL);
   assert_string_equal(job->data.options.keys[1], "n");
   assert_string_equal(job->data.options.values[1], "3");
   assert_string_equal(job->weights.map[0].theirs, "a.weight");
@@ -319,8 +322,9 @@ static void test_job_what_is_not_built_is_refused_by_name(void **state) {
       "--trainer.audit: only false, none, null can be given: auditing a run is not built yet");
   expect_error(BASE "trainer: {callbacks: [Timer]}\n", NULL,
                "job.yaml:5:23: trainer.callbacks: Timer is refused: use trainer.max_time");
-  load(BASE "trainer: {accelerator: auto, strategy: auto, deterministic: true, exact: true,\n"
-            "  sync_batchnorm: false, plugins: null, benchmark: null, inference_mode: true}\n",
+  load(BASE
+       "trainer: {accelerator: auto, strategy: auto, deterministic: true, exact: true,\n"
+       "  sync_batchnorm: false, plugins: null, benchmark: null, inference_mode: true}\n",
        NULL);
 }
 

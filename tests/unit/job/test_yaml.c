@@ -71,8 +71,9 @@ static void test_parse_broken_syntax_says_where(void **state) {
   expect_error("a: [1, 2\nb: 3\n",
                "job.yaml:2:2: YAML: while parsing a flow sequence, did not find "
                "expected ',' or ']'");
-  expect_error("a:\n\tb: 1\n", "job.yaml:2:1: YAML: while scanning for the next token, found "
-                               "character that cannot start any token");
+  expect_error("a:\n\tb: 1\n",
+               "job.yaml:2:1: YAML: while scanning for the next token, found "
+               "character that cannot start any token");
   struct sp_err err = {0};
   assert_int_equal(parse("a: \xff\n", &err), SP_EINVAL);
   assert_non_null(strstr(err.text, "job.yaml: byte 3: "));
@@ -99,11 +100,12 @@ static void test_parse_over_a_cap_is_refused(void **state) {
 
 static void test_print_reads_back_the_same(void **state) {
   (void)state;
-  const char *text = "a: \"quote \\\" \\\\ \\n \\x01 \\u2028 \\uFFFE \\x80\"\n"
-                     "b: [1, \"2\", null, 'null', '', x y, -, ---]\n"
-                     "c: {d: {}, e: [], f: \"\xc3\xa4\"}\n"
-                     "\"true\": ~\n"
-                     "g:\n  - - 1\n    - {h: 2}\n";
+  const char *text =
+      "a: \"quote \\\" \\\\ \\n \\x01 \\u2028 \\uFFFE \\x80\"\n"
+      "b: [1, \"2\", null, 'null', '', x y, -, ---]\n"
+      "c: {d: {}, e: [], f: \"\xc3\xa4\"}\n"
+      "\"true\": ~\n"
+      "g:\n  - - 1\n    - {h: 2}\n";
   struct sp_buf first, second;
   sp_buf_init(&first, 4096);
   sp_buf_init(&second, 4096);

@@ -21,9 +21,9 @@ struct kt_variant {
 
 /* How units are grouped into calls of `run`. */
 typedef enum kt_split {
-  KT_WHOLE,   /* one call */
-  KT_SINGLE,  /* unit by unit, last first */
-  KT_UNEVEN,  /* groups of 1, 2, 3, ... units */
+  KT_WHOLE,  /* one call */
+  KT_SINGLE, /* unit by unit, last first */
+  KT_UNEVEN, /* groups of 1, 2, 3, ... units */
   KT_SPLITS
 } kt_split;
 

@@ -60,13 +60,38 @@ static struct result run(const struct stk_kernels *k, const struct shape *s, kt_
                      kt_new_shifted(3 * n, 4, 3)};
   kt_uniform(r.qkv, 3 * n, 1, -2, 2);
   kt_uniform(r.go, n, 2, -1, 1);
-  const struct stk_attention_args a = {
-      packed(r.qkv, s, 0, 4), packed(r.qkv, s, 1, 4), packed(r.qkv, s, 2, 4), plain(r.o, s),
-      r.lse, s->batch, s->heads, s->t, s->dim, scale_of(s), s->causal, s->dropout, &rng, ORDINAL};
-  const struct stk_attention_bwd_args b = {
-      a.q, a.k, a.v, a.o, by_head(r.go, s), packed(r.dqkv, s, 0, 4), packed(r.dqkv, s, 1, 4),
-      packed(r.dqkv, s, 2, 4), r.lse, s->batch, s->heads, s->t, s->dim, scale_of(s), s->causal,
-      s->dropout, &rng, ORDINAL};
+  const struct stk_attention_args a = {packed(r.qkv, s, 0, 4),
+                                       packed(r.qkv, s, 1, 4),
+                                       packed(r.qkv, s, 2, 4),
+                                       plain(r.o, s),
+                                       r.lse,
+                                       s->batch,
+                                       s->heads,
+                                       s->t,
+                                       s->dim,
+                                       scale_of(s),
+                                       s->causal,
+                                       s->dropout,
+                                       &rng,
+                                       ORDINAL};
+  const struct stk_attention_bwd_args b = {a.q,
+                                           a.k,
+                                           a.v,
+                                           a.o,
+                                           by_head(r.go, s),
+                                           packed(r.dqkv, s, 0, 4),
+                                           packed(r.dqkv, s, 1, 4),
+                                           packed(r.dqkv, s, 2, 4),
+                                           r.lse,
+                                           s->batch,
+                                           s->heads,
+                                           s->t,
+                                           s->dim,
+                                           scale_of(s),
+                                           s->causal,
+                                           s->dropout,
+                                           &rng,
+                                           ORDINAL};
   kt_run(k->attention, &a, split);
   kt_run(k->attention_bwd, &b, split);
   return r;
@@ -174,9 +199,20 @@ static void test_attention_against_double_within_bound(void **state) {
 }
 
 static void forward64(const struct shape *s, double *x, double *o, double *lse) {
-  const struct stk_attention_args a = {
-      packed(x, s, 0, 8), packed(x, s, 1, 8), packed(x, s, 2, 8), plain(o, s), lse,
-      s->batch, s->heads, s->t, s->dim, scale_of(s), s->causal, s->dropout, &rng, ORDINAL};
+  const struct stk_attention_args a = {packed(x, s, 0, 8),
+                                       packed(x, s, 1, 8),
+                                       packed(x, s, 2, 8),
+                                       plain(o, s),
+                                       lse,
+                                       s->batch,
+                                       s->heads,
+                                       s->t,
+                                       s->dim,
+                                       scale_of(s),
+                                       s->causal,
+                                       s->dropout,
+                                       &rng,
+                                       ORDINAL};
   kt_run(kt_f64()->attention, &a, KT_WHOLE);
 }
 
@@ -195,13 +231,27 @@ static void test_attention_bwd_matches_central_differences(void **state) {
     kt_widen(x, draw, 3 * n);
     kt_widen(go, draw + 3 * n, n);
     forward64(s, x, o, lse);
-    const struct stk_attention_bwd_args b = {
-        packed(x, s, 0, 8), packed(x, s, 1, 8), packed(x, s, 2, 8), plain(o, s), plain(go, s),
-        packed(dx, s, 0, 8), packed(dx, s, 1, 8), packed(dx, s, 2, 8), lse, s->batch, s->heads,
-        s->t, s->dim, scale_of(s), s->causal, s->dropout, &rng, ORDINAL};
+    const struct stk_attention_bwd_args b = {packed(x, s, 0, 8),
+                                             packed(x, s, 1, 8),
+                                             packed(x, s, 2, 8),
+                                             plain(o, s),
+                                             plain(go, s),
+                                             packed(dx, s, 0, 8),
+                                             packed(dx, s, 1, 8),
+                                             packed(dx, s, 2, 8),
+                                             lse,
+                                             s->batch,
+                                             s->heads,
+                                             s->t,
+                                             s->dim,
+                                             scale_of(s),
+                                             s->causal,
+                                             s->dropout,
+                                             &rng,
+                                             ORDINAL};
     kt_run(kt_f64()->attention_bwd, &b, KT_WHOLE);
     double *moved = kt_new(n, 8);
-    for (int64_t at = 0; at < 3 * n; at += n > 100 ? 17 : 1) {
+    for (int64_t at = 0; at<3 * n; at += n> 100 ? 17 : 1) {
       const double h = 1e-6, old = x[at];
       double slope = 0;
       for (int side = 1; side >= -1; side -= 2) {

@@ -53,11 +53,11 @@ static struct result run(const struct stk_kernels *k, const struct shape *s, kt_
          &(struct stk_batchnorm_stats_args){x, r.mean, r.rstd, old_mean, old_var, r.run_mean,
                                             r.run_var, s->n, s->c, s->inner, EPS, MOMENTUM},
          split);
-  struct stk_batchnorm_apply_args a = {x, r.mean, r.rstd, gamma, beta, r.y, s->n, s->c, s->inner,
-                                       EPS, false, true};
+  struct stk_batchnorm_apply_args a = {x,    r.mean, r.rstd,   gamma, beta,  r.y,
+                                       s->n, s->c,   s->inner, EPS,   false, true};
   kt_run(k->batchnorm_apply, &a, split);
-  a = (struct stk_batchnorm_apply_args){x, old_mean, old_var, gamma, beta, r.eval, s->n, s->c,
-                                        s->inner, EPS, true, false};
+  a = (struct stk_batchnorm_apply_args){x,    old_mean, old_var,  gamma, beta, r.eval,
+                                        s->n, s->c,     s->inner, EPS,   true, false};
   kt_run(k->batchnorm_apply, &a, split);
   kt_run(k->batchnorm_bwd_sums,
          &(struct stk_batchnorm_bwd_sums_args){x, g, r.mean, r.rstd, r.dgamma, r.dbeta, s->n, s->c,

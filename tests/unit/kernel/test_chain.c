@@ -32,46 +32,86 @@ static double gelu_erf_slope(double x) {
 /* Operation `op` in double, as the header's comment says it. */
 static double evaluate(int op, double a, double b, double d, double c) {
   switch (op) {
-  case STK_EW_NEG: return -a;
-  case STK_EW_ABS: return fabs(a);
-  case STK_EW_SIGN: return a > 0 ? 1 : a < 0 ? -1 : 0;
-  case STK_EW_SQRT: return sqrt(a);
-  case STK_EW_RSQRT: return 1 / sqrt(a);
-  case STK_EW_SQUARE: return a * a;
-  case STK_EW_RECIP: return 1 / a;
-  case STK_EW_EXP: return exp(a);
-  case STK_EW_LOG: return log(a);
-  case STK_EW_TANH: return tanh(a);
-  case STK_EW_ERF: return erf(a);
-  case STK_EW_SIGMOID: return sigmoid(a);
-  case STK_EW_SOFTPLUS: return log1p(exp(a));
-  case STK_EW_RELU: return a < 0 ? 0 : a;
-  case STK_EW_GELU_TANH: return gelu_tanh(a);
-  case STK_EW_GELU_ERF: return a / 2 * (1 + erf(a / sqrt(2)));
-  case STK_EW_SILU: return a * sigmoid(a);
-  case STK_EW_MULC: return a * c;
-  case STK_EW_ADDC: return a + c;
-  case STK_EW_MAXC: return a > c ? a : c;
-  case STK_EW_MINC: return a < c ? a : c;
-  case STK_EW_POWI: return pow(a, c);
-  case STK_EW_ADD: return a + b;
-  case STK_EW_SUB: return a - b;
-  case STK_EW_MUL: return a * b;
-  case STK_EW_DIV: return a / b;
-  case STK_EW_MAX: return a > b ? a : b;
-  case STK_EW_MIN: return a < b ? a : b;
-  case STK_EW_GT: return a > b ? 1 : 0;
-  case STK_EW_RELU_BWD: return a <= 0 ? 0 : b;
-  case STK_EW_ABS_BWD: return (a > 0 ? 1 : a < 0 ? -1 : 0) * b;
-  case STK_EW_TANH_BWD: return (1 - a * a) * b;
-  case STK_EW_SIGMOID_BWD: return a * (1 - a) * b;
-  case STK_EW_SOFTPLUS_BWD: return sigmoid(a) * b;
-  case STK_EW_GELU_TANH_BWD: return gelu_tanh_slope(a) * b;
-  case STK_EW_GELU_ERF_BWD: return gelu_erf_slope(a) * b;
-  case STK_EW_SILU_BWD: return sigmoid(a) * (1 + a * (1 - sigmoid(a))) * b;
-  case STK_EW_FMA: return fma(a, b, d);
-  case STK_EW_SELECT: return a > 0 ? b : d;
-  default: fail_msg("no such operation: %d", op);
+    case STK_EW_NEG:
+      return -a;
+    case STK_EW_ABS:
+      return fabs(a);
+    case STK_EW_SIGN:
+      return a > 0 ? 1 : a < 0 ? -1 : 0;
+    case STK_EW_SQRT:
+      return sqrt(a);
+    case STK_EW_RSQRT:
+      return 1 / sqrt(a);
+    case STK_EW_SQUARE:
+      return a * a;
+    case STK_EW_RECIP:
+      return 1 / a;
+    case STK_EW_EXP:
+      return exp(a);
+    case STK_EW_LOG:
+      return log(a);
+    case STK_EW_TANH:
+      return tanh(a);
+    case STK_EW_ERF:
+      return erf(a);
+    case STK_EW_SIGMOID:
+      return sigmoid(a);
+    case STK_EW_SOFTPLUS:
+      return log1p(exp(a));
+    case STK_EW_RELU:
+      return a < 0 ? 0 : a;
+    case STK_EW_GELU_TANH:
+      return gelu_tanh(a);
+    case STK_EW_GELU_ERF:
+      return a / 2 * (1 + erf(a / sqrt(2)));
+    case STK_EW_SILU:
+      return a * sigmoid(a);
+    case STK_EW_MULC:
+      return a * c;
+    case STK_EW_ADDC:
+      return a + c;
+    case STK_EW_MAXC:
+      return a > c ? a : c;
+    case STK_EW_MINC:
+      return a < c ? a : c;
+    case STK_EW_POWI:
+      return pow(a, c);
+    case STK_EW_ADD:
+      return a + b;
+    case STK_EW_SUB:
+      return a - b;
+    case STK_EW_MUL:
+      return a * b;
+    case STK_EW_DIV:
+      return a / b;
+    case STK_EW_MAX:
+      return a > b ? a : b;
+    case STK_EW_MIN:
+      return a < b ? a : b;
+    case STK_EW_GT:
+      return a > b ? 1 : 0;
+    case STK_EW_RELU_BWD:
+      return a <= 0 ? 0 : b;
+    case STK_EW_ABS_BWD:
+      return (a > 0 ? 1 : a < 0 ? -1 : 0) * b;
+    case STK_EW_TANH_BWD:
+      return (1 - a * a) * b;
+    case STK_EW_SIGMOID_BWD:
+      return a * (1 - a) * b;
+    case STK_EW_SOFTPLUS_BWD:
+      return sigmoid(a) * b;
+    case STK_EW_GELU_TANH_BWD:
+      return gelu_tanh_slope(a) * b;
+    case STK_EW_GELU_ERF_BWD:
+      return gelu_erf_slope(a) * b;
+    case STK_EW_SILU_BWD:
+      return sigmoid(a) * (1 + a * (1 - sigmoid(a))) * b;
+    case STK_EW_FMA:
+      return fma(a, b, d);
+    case STK_EW_SELECT:
+      return a > 0 ? b : d;
+    default:
+      fail_msg("no such operation: %d", op);
   }
   return 0;
 }
@@ -138,8 +178,8 @@ static void test_chain_each_operation_equal_bits_and_near_double(void **state) {
  * kind of broadcast; an input passed through; one register in two outputs. */
 static void program(struct stk_chain_args *a, const int64_t dim[4], int n_broadcast) {
   static const struct stk_chain_op ops[] = {
-      {STK_EW_ADD, 0, 1, 0, 0},   {STK_EW_MUL, 5, 2, 0, 0},  {STK_EW_RELU, 6, 0, 0, 0},
-      {STK_EW_SUB, 7, 3, 0, 0},   {STK_EW_FMA, 8, 4, 0, 0},  {STK_EW_MULC, 9, 0, 0, 0.7},
+      {STK_EW_ADD, 0, 1, 0, 0},     {STK_EW_MUL, 5, 2, 0, 0},  {STK_EW_RELU, 6, 0, 0, 0},
+      {STK_EW_SUB, 7, 3, 0, 0},     {STK_EW_FMA, 8, 4, 0, 0},  {STK_EW_MULC, 9, 0, 0, 0.7},
       {STK_EW_SELECT, 3, 10, 6, 0}, {STK_EW_MAX, 11, 5, 0, 0},
   };
   *a = (struct stk_chain_args){.n_in = 5, .n_out = 4, .n_op = 8, .out_reg = {12, 9, 0, 12}};
@@ -191,8 +231,8 @@ static void evaluate_program(const struct stk_chain_args *a, float *out[4]) {
 }
 
 static const int64_t dims[][4] = {
-    {1, 1, 1, 700},  {1, 1, 3, 700}, {1, 40, 1, 513},   {2, 3, 5, 7},   {4, 16, 7, 7},
-    {64, 10, 1, 1},  {1, 1, 500, 10}, {3, 2, 2, 2000}, {1, 1, 33, 1000}, {1, 2, 128, 128},
+    {1, 1, 1, 700}, {1, 1, 3, 700},  {1, 40, 1, 513}, {2, 3, 5, 7},     {4, 16, 7, 7},
+    {64, 10, 1, 1}, {1, 1, 500, 10}, {3, 2, 2, 2000}, {1, 1, 33, 1000}, {1, 2, 128, 128},
 };
 
 static void test_chain_programs_with_broadcast_match_evaluator(void **state) {

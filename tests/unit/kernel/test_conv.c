@@ -16,31 +16,41 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {3, 1, 28, 28, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1},   /* a digit */
+    {3, 1, 28, 28, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1}, /* a digit */
     {2, 8, 14, 14, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},
-    {2, 33, 9, 17, 19, 3, 3, 1, 1, 1, 1, 1, 1, 1},  /* two chunks of taps */
-    {1, 70, 5, 6, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1},    /* three chunks, narrow rows */
-    {2, 3, 23, 21, 7, 7, 7, 2, 2, 3, 3, 1, 1, 1},   /* a stem */
-    {2, 5, 11, 13, 4, 1, 1, 2, 2, 0, 0, 1, 1, 1},   /* a strided projection */
-    {1, 4, 16, 12, 6, 4, 4, 4, 4, 0, 0, 1, 1, 1},   /* patches */
-    {2, 6, 10, 19, 4, 3, 2, 2, 3, 2, 1, 2, 3, 2},   /* everything uneven, two groups */
-    {2, 5, 12, 12, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5},   /* depthwise */
-    {1, 2, 40, 40, 33, 5, 5, 1, 1, 4, 4, 1, 1, 1},  /* more padding than "same", bands */
-    {3, 2, 7, 7, 2, 3, 3, 1, 1, 0, 0, 3, 3, 1},     /* dilation covers the image: one output */
+    {2, 33, 9, 17, 19, 3, 3, 1, 1, 1, 1, 1, 1, 1}, /* two chunks of taps */
+    {1, 70, 5, 6, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1},   /* three chunks, narrow rows */
+    {2, 3, 23, 21, 7, 7, 7, 2, 2, 3, 3, 1, 1, 1},  /* a stem */
+    {2, 5, 11, 13, 4, 1, 1, 2, 2, 0, 0, 1, 1, 1},  /* a strided projection */
+    {1, 4, 16, 12, 6, 4, 4, 4, 4, 0, 0, 1, 1, 1},  /* patches */
+    {2, 6, 10, 19, 4, 3, 2, 2, 3, 2, 1, 2, 3, 2},  /* everything uneven, two groups */
+    {2, 5, 12, 12, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5},  /* depthwise */
+    {1, 2, 40, 40, 33, 5, 5, 1, 1, 4, 4, 1, 1, 1}, /* more padding than "same", bands */
+    {3, 2, 7, 7, 2, 3, 3, 1, 1, 0, 0, 3, 3, 1},    /* dilation covers the image: one output */
     {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1},
-    {2, 2, 1, 50, 3, 1, 5, 1, 1, 0, 2, 1, 1, 1},    /* one-dimensional */
-    {1, 2, 5, 5, 2, 2, 2, 3, 3, 0, 0, 1, 1, 1},     /* inputs that no output sees */
+    {2, 2, 1, 50, 3, 1, 5, 1, 1, 0, 2, 1, 1, 1}, /* one-dimensional */
+    {1, 2, 5, 5, 2, 2, 2, 3, 3, 0, 0, 1, 1, 1},  /* inputs that no output sees */
 };
 
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static struct stk_conv_shape full(const struct shape *s) {
-  return (struct stk_conv_shape){
-      .n = s->n, .c = s->c, .h = s->h, .w = s->w, .co = s->co, .kh = s->kh, .kw = s->kw,
-      .oh = (s->h + 2 * s->ph - s->dh * (s->kh - 1) - 1) / s->sh + 1,
-      .ow = (s->w + 2 * s->pw - s->dw * (s->kw - 1) - 1) / s->sw + 1,
-      .stride_h = s->sh, .stride_w = s->sw, .pad_h = s->ph, .pad_w = s->pw,
-      .dil_h = s->dh, .dil_w = s->dw, .groups = s->groups};
+  return (struct stk_conv_shape){.n = s->n,
+                                 .c = s->c,
+                                 .h = s->h,
+                                 .w = s->w,
+                                 .co = s->co,
+                                 .kh = s->kh,
+                                 .kw = s->kw,
+                                 .oh = (s->h + 2 * s->ph - s->dh * (s->kh - 1) - 1) / s->sh + 1,
+                                 .ow = (s->w + 2 * s->pw - s->dw * (s->kw - 1) - 1) / s->sw + 1,
+                                 .stride_h = s->sh,
+                                 .stride_w = s->sw,
+                                 .pad_h = s->ph,
+                                 .pad_w = s->pw,
+                                 .dil_h = s->dh,
+                                 .dil_w = s->dw,
+                                 .groups = s->groups};
 }
 
 static int64_t x_count(const struct stk_conv_shape *s) {
@@ -167,10 +177,10 @@ static struct data data_of(int i) {
   return d;
 }
 
-#define FOR_EACH_RUN(V, SPLIT)                                                                     \
-  struct kt_variant variants[KT_VARIANTS];                                                         \
-  const int n_variants = kt_variants(variants);                                                    \
-  for (int V = 0; V < n_variants; V++)                                                             \
+#define FOR_EACH_RUN(V, SPLIT)                  \
+  struct kt_variant variants[KT_VARIANTS];      \
+  const int n_variants = kt_variants(variants); \
+  for (int V = 0; V < n_variants; V++)          \
     for (int SPLIT = 0; SPLIT < KT_SPLITS; SPLIT++)
 
 static void label(char *to, size_t n, const char *variant, int shape, int split) {
@@ -281,8 +291,8 @@ static void test_conv_gradients_match_central_differences(void **state) {
     kt_widen(bias, d.bias, s->co);
     const struct stk_conv_args fwd = {.s = *s, .x = x, .w = w, .bias = bias, .y = y};
     kt_run(k->conv_dx, &(struct stk_conv_dx_args){.s = *s, .g = g, .w = w, .dx = dx}, KT_WHOLE);
-    kt_run(k->conv_dw,
-           &(struct stk_conv_dw_args){.s = *s, .x = x, .g = g, .dw = dw, .db = db}, KT_WHOLE);
+    kt_run(k->conv_dw, &(struct stk_conv_dw_args){.s = *s, .x = x, .g = g, .dw = dw, .db = db},
+           KT_WHOLE);
     for (uint32_t probe = 0; probe < 9; probe++) {
       double *const at_of[3] = {x, w, bias}, *const grad_of[3] = {dx, dw, db};
       const int64_t count_of[3] = {x_count(s), w_count(s), s->co};

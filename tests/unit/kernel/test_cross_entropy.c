@@ -22,24 +22,25 @@ struct result {
 static struct result run(const struct stk_kernels *k, const struct shape *s, kt_split split,
                          bool in_place) {
   const int64_t n = s->rows * s->n;
-  struct result r = {kt_new_shifted(n, 4, 1), kt_new(s->rows, 4),         kt_new(s->rows, 4),
-                     kt_new(2, 4),            kt_new(1, 4),               kt_new_shifted(n, 4, 3),
-                     kt_new(s->rows, 4)};
+  struct result r = {
+      kt_new_shifted(n, 4, 1), kt_new(s->rows, 4), kt_new(s->rows, 4), kt_new(2, 4), kt_new(1, 4),
+      kt_new_shifted(n, 4, 3), kt_new(s->rows, 4)};
   kt_uniform(r.x, n, 1, -6, 6);
   r.g[0] = 0.75f;
   for (int64_t i = 0; i < s->rows; i++) {
     r.target[i] = i % 5 == 3 ? IGNORE : (int32_t)(kt_random(2, (uint32_t)i) % (uint64_t)s->n);
   }
-  const struct stk_xent_args f = {r.x, r.target, r.loss, r.lse, s->rows, s->n, IGNORE,
-                                  s->smoothing};
+  const struct stk_xent_args f = {r.x,     r.target, r.loss, r.lse,
+                                  s->rows, s->n,     IGNORE, s->smoothing};
   const struct stk_xent_mean_args m = {r.loss, r.target, r.mean, s->rows, IGNORE};
   kt_run(k->xent, &f, split);
   kt_run(k->xent_mean, &m, split);
   if (in_place) {
     memcpy(r.dx, r.x, (size_t)n * 4);
   }
-  const struct stk_xent_bwd_args b = {in_place ? r.dx : r.x, r.lse, r.g, r.mean, r.target, r.dx,
-                                      s->rows, s->n, IGNORE, s->smoothing};
+  const struct stk_xent_bwd_args b = {
+      in_place ? r.dx : r.x, r.lse, r.g, r.mean, r.target, r.dx, s->rows, s->n, IGNORE,
+      s->smoothing};
   kt_run(k->xent_bwd, &b, split);
   return r;
 }
@@ -130,8 +131,8 @@ static void test_xent_bwd_matches_central_differences(void **state) {
       x[i] = 3 * (kt_random(1, (uint32_t)i) * 0x1p-32);
     }
     mean64(x, target, ROWS, N, 0.3 * smooth, lse, mean);
-    const struct stk_xent_bwd_args b = {x, lse, &g, mean, target, dx, ROWS, N, IGNORE,
-                                        0.3 * smooth};
+    const struct stk_xent_bwd_args b = {x,  lse,  &g, mean,   target,
+                                        dx, ROWS, N,  IGNORE, 0.3 * smooth};
     kt_run(kt_f64()->xent_bwd, &b, KT_WHOLE);
     for (int i = 0; i < ROWS * N; i++) {
       const double old = x[i];

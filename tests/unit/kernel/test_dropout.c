@@ -7,8 +7,8 @@
 
 enum { N = 40007 };
 
-static const struct stk_rng_ctx rng = {.seed = 0x123456789abcdefull, .batch = 77, .stage = 0,
-                                       .lane = 3};
+static const struct stk_rng_ctx rng = {
+    .seed = 0x123456789abcdefull, .batch = 77, .stage = 0, .lane = 3};
 
 static void test_dropout_any_variant_keeps_philox_mask(void **state) {
   struct kt_variant v[KT_VARIANTS];

@@ -62,8 +62,8 @@ static void check_bwd(const struct stk_kernels *k, const struct shape *s, start 
     }
   }
   const struct stk_embedding_bwd_args a = {
-      ids, g, from == FROM_ZERO ? NULL : from == FROM_OTHER ? other : dw, dw, s->n, s->dim,
-      s->vocab};
+      ids,    g,       from == FROM_ZERO ? NULL : from == FROM_OTHER ? other : dw, dw, s->n,
+      s->dim, s->vocab};
   kt_run(k->embedding_bwd, &a, split);
   kt_equal(want, dw, size, k->isa);
   kt_reset("embedding_bwd");

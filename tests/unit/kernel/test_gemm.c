@@ -63,9 +63,9 @@ static struct problem problem_new(struct shape s, bool ta, bool tb, int mode, in
   g->b = fill((tb ? s.n : s.k) * g->ldb, 2);
   g->accumulate = mode == ACCUMULATE || mode == EVERYTHING;
   g->act = mode == BIAS_RELU || mode == EVERYTHING ? STK_GEMM_ACT_RELU : STK_GEMM_ACT_NONE;
-  g->bias_kind = mode == ROW_BIAS                         ? STK_GEMM_BIAS_ROW
+  g->bias_kind = mode == ROW_BIAS                          ? STK_GEMM_BIAS_ROW
                  : mode == BIAS_RELU || mode == EVERYTHING ? STK_GEMM_BIAS_COLUMN
-                                                          : STK_GEMM_BIAS_NONE;
+                                                           : STK_GEMM_BIAS_NONE;
   g->bias = fill(s.m + s.n, 3);
   p.c_size = s.m * g->ldc;
   p.c_old = fill(p.c_size, 4);
@@ -134,8 +134,8 @@ static void test_gemm_chunk_edges_equal_the_specification(void **state) {
 static void test_gemm_blocked_shapes_equal_the_specification(void **state) {
   (void)state;
   static const struct shape shapes[] = {
-      {270, 70, 40}, {300, 30, 300}, {530, 20, 33}, {20, 300, 100},
-      {270, 20, 1030}, {9, 1100, 1100},
+      {270, 70, 40},  {300, 30, 300},  {530, 20, 33},
+      {20, 300, 100}, {270, 20, 1030}, {9, 1100, 1100},
   };
   struct kt_variant variants[KT_VARIANTS];
   const int n = kt_variants(variants);
@@ -289,8 +289,8 @@ static void test_gemm_with_ones_sums_columns(void **state) {
 
 static void test_gemm_special_values_follow_the_specification(void **state) {
   (void)state;
-  static const float special[] = {0, -0.0f, 1, -1, INFINITY, -INFINITY, NAN,
-                                  1e-30f, -1e-30f, 3e38f};
+  static const float special[] = {0,         -0.0f, 1,      -1,      INFINITY,
+                                  -INFINITY, NAN,   1e-30f, -1e-30f, 3e38f};
   enum { N_SPECIAL = sizeof special / sizeof *special };
   struct kt_variant variants[KT_VARIANTS];
   const int n = kt_variants(variants);

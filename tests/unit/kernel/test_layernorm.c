@@ -9,7 +9,7 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {1, 1, true, true},    {3, 15, true, true},   {5, 16, false, false}, {700, 128, true, true},
+    {1, 1, true, true},    {3, 15, true, true},   {5, 16, false, false},  {700, 128, true, true},
     {9, 768, true, false}, {2, 1030, true, true}, {257, 33, false, true}, {513, 65, true, true},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
@@ -20,10 +20,10 @@ struct result {
 
 static struct result run(const struct stk_kernels *k, const struct shape *s, kt_split split) {
   const int64_t n = s->rows * s->n;
-  struct result r = {kt_new_shifted(n, 4, 1), kt_new_shifted(n, 4, 2), kt_new(s->n, 4),
-                     kt_new(s->n, 4), kt_new_shifted(n, 4, 3), kt_new(s->rows, 4),
-                     kt_new(s->rows, 4), kt_new(n, 4), kt_new_shifted(s->n, 4, 1),
-                     kt_new(s->n, 4)};
+  struct result r = {
+      kt_new_shifted(n, 4, 1),    kt_new_shifted(n, 4, 2), kt_new(s->n, 4),    kt_new(s->n, 4),
+      kt_new_shifted(n, 4, 3),    kt_new(s->rows, 4),      kt_new(s->rows, 4), kt_new(n, 4),
+      kt_new_shifted(s->n, 4, 1), kt_new(s->n, 4)};
   kt_uniform(r.x, n, 1, -1, 3);
   kt_uniform(r.g, n, 2, -1, 1);
   kt_uniform(r.gamma, s->n, 3, 0.5f, 1.5f);

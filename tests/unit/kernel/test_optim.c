@@ -24,9 +24,7 @@ static const struct job jobs[] = {
     {"sgd_dampened",
      STK_OPTIM_SGD,
      {.lr = 0.02, .momentum = 0.8, .dampening = 0.3, .weight_decay = 0.05, .grad_scale = 1}},
-    {"sgd_nesterov",
-     STK_OPTIM_SGD,
-     {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .grad_scale = 1}},
+    {"sgd_nesterov", STK_OPTIM_SGD, {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .grad_scale = 1}},
     {"adam",
      STK_OPTIM_ADAM,
      {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .grad_scale = 1}},
@@ -35,15 +33,24 @@ static const struct job jobs[] = {
      {.lr = 0.01, .beta1 = 0.8, .beta2 = 0.95, .eps = 1e-3, .weight_decay = 0.1, .grad_scale = 1}},
     {"adamw",
      STK_OPTIM_ADAMW,
-     {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01,
+     {.lr = 0.01,
+      .beta1 = 0.9,
+      .beta2 = 0.999,
+      .eps = 1e-8,
+      .weight_decay = 0.01,
       .grad_scale = 1}},
     {"adamw_decay",
      STK_OPTIM_ADAMW,
      {.lr = 0.02, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.5, .grad_scale = 1}},
     {"adamw_clipped",
      STK_OPTIM_ADAMW,
-     {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.1,
-      .grad_scale = 0.5, .clip_value = 0.3}},
+     {.lr = 0.01,
+      .beta1 = 0.9,
+      .beta2 = 0.999,
+      .eps = 1e-8,
+      .weight_decay = 0.1,
+      .grad_scale = 0.5,
+      .clip_value = 0.3}},
 };
 enum { JOBS = sizeof jobs / sizeof *jobs };
 
@@ -140,8 +147,8 @@ static struct outcome step_of(const struct stk_kernels *k, const struct job *j, 
   }
   kt_uniform(g, n, 9, -1, 1);
   const struct stk_optim_scalars s = scalars_at(j, 3);
-  const struct stk_optim_args a = {in[0], in[1], in[2], g,    out.p, out.m,
-                                   out.v, &s,    n,     (int32_t)j->kind, stream};
+  const struct stk_optim_args a = {
+      in[0], in[1], in[2], g, out.p, out.m, out.v, &s, n, (int32_t)j->kind, stream};
   kt_run(k->optim, &a, split);
   return out;
 }

@@ -9,21 +9,31 @@ struct shape {
 };
 
 static const struct shape shapes[] = {
-    {5, 8, 28, 28, 2, 2, 2, 2, 0, 0}, {3, 3, 14, 14, 2, 2, 2, 2, 0, 0},
-    {2, 3, 33, 31, 3, 3, 2, 2, 1, 1}, {1, 2, 7, 7, 7, 7, 1, 1, 0, 0},
-    {2, 2, 9, 20, 3, 2, 1, 3, 1, 0},  {1, 1, 5, 5, 2, 2, 3, 3, 0, 0},
-    {1, 1, 1, 1, 1, 1, 1, 1, 0, 0},   {2, 2, 7, 69, 2, 2, 2, 2, 0, 0},
+    {5, 8, 28, 28, 2, 2, 2, 2, 0, 0},   {3, 3, 14, 14, 2, 2, 2, 2, 0, 0},
+    {2, 3, 33, 31, 3, 3, 2, 2, 1, 1},   {1, 2, 7, 7, 7, 7, 1, 1, 0, 0},
+    {2, 2, 9, 20, 3, 2, 1, 3, 1, 0},    {1, 1, 5, 5, 2, 2, 3, 3, 0, 0},
+    {1, 1, 1, 1, 1, 1, 1, 1, 0, 0},     {2, 2, 7, 69, 2, 2, 2, 2, 0, 0},
     {1, 1, 130, 140, 3, 3, 1, 1, 1, 1},
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
 static struct stk_conv_shape full(const struct shape *s) {
-  return (struct stk_conv_shape){.n = s->n, .c = s->c, .h = s->h, .w = s->w, .co = s->c,
-                                 .kh = s->kh, .kw = s->kw,
+  return (struct stk_conv_shape){.n = s->n,
+                                 .c = s->c,
+                                 .h = s->h,
+                                 .w = s->w,
+                                 .co = s->c,
+                                 .kh = s->kh,
+                                 .kw = s->kw,
                                  .oh = (s->h + 2 * s->ph - s->kh) / s->sh + 1,
                                  .ow = (s->w + 2 * s->pw - s->kw) / s->sw + 1,
-                                 .stride_h = s->sh, .stride_w = s->sw, .pad_h = s->ph,
-                                 .pad_w = s->pw, .dil_h = 1, .dil_w = 1, .groups = 1};
+                                 .stride_h = s->sh,
+                                 .stride_w = s->sw,
+                                 .pad_h = s->ph,
+                                 .pad_w = s->pw,
+                                 .dil_h = 1,
+                                 .dil_w = 1,
+                                 .groups = 1};
 }
 
 static int64_t inputs(const struct stk_conv_shape *s) {

@@ -105,12 +105,12 @@ static void test_open_foreign_header_is_corrupt(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_log_new_key_widens_the_table),
-    tt_test(test_rewind_after_a_widening_gives_the_unbroken_table),
-    tt_test(test_rewind_to_nothing_keeps_the_header),
-    tt_test(test_rewind_beyond_the_table_is_a_mismatch),
-    tt_test(test_open_torn_last_line_is_cut),
-    tt_test(test_open_foreign_header_is_corrupt),
+      tt_test(test_log_new_key_widens_the_table),
+      tt_test(test_rewind_after_a_widening_gives_the_unbroken_table),
+      tt_test(test_rewind_to_nothing_keeps_the_header),
+      tt_test(test_rewind_beyond_the_table_is_a_mismatch),
+      tt_test(test_open_torn_last_line_is_cut),
+      tt_test(test_open_foreign_header_is_corrupt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

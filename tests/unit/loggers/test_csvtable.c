@@ -94,11 +94,11 @@ static void test_header_parse_malformed_is_corrupt(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_header_is_sorted_and_quoted),
-    tt_test(test_column_with_a_newline_is_made_harmless),
-    tt_test(test_row_numbers_read_back_equal),
-    tt_test(test_moved_row_leaves_new_columns_empty),
-    tt_test(test_header_parse_malformed_is_corrupt),
+      tt_test(test_header_is_sorted_and_quoted),
+      tt_test(test_column_with_a_newline_is_made_harmless),
+      tt_test(test_row_numbers_read_back_equal),
+      tt_test(test_moved_row_leaves_new_columns_empty),
+      tt_test(test_header_parse_malformed_is_corrupt),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

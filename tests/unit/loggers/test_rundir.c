@@ -44,7 +44,7 @@ static void test_create_named_version_twice_is_the_same_directory(void **state) 
 static void test_write_hparams_quotes_what_yaml_would_change(void **state) {
   (void)state;
   const struct stk_hparam_text hparams[] = {
-    {"lr", "1e-3"}, {"path", "a b: c"}, {"text", "say \"hi\"\n"}, {"model.hidden", "64"}};
+      {"lr", "1e-3"}, {"path", "a b: c"}, {"text", "say \"hi\"\n"}, {"model.hidden", "64"}};
   const char *root = tt_tmpfile("hparams");
   assert_int_equal(mkdir(root, 0755), 0);
   assert_int_equal(stk_rundir_write_hparams(root, hparams, 4, NULL), SP_OK);
@@ -52,17 +52,18 @@ static void test_write_hparams_quotes_what_yaml_would_change(void **state) {
   size_t n = 0;
   snprintf(path, sizeof path, "%s/hparams.yaml", root);
   char *text = tt_read_file(path, &n);
-  assert_string_equal(text, "lr: 1e-3\npath: \"a b: c\"\ntext: \"say \\\"hi\\\"\\x0a\"\n"
-                            "model.hidden: 64\n");
+  assert_string_equal(text,
+                      "lr: 1e-3\npath: \"a b: c\"\ntext: \"say \\\"hi\\\"\\x0a\"\n"
+                      "model.hidden: 64\n");
   sp_free(text);
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_create_counts_versions_up),
-    tt_test(test_create_goes_on_after_the_greatest),
-    tt_test(test_create_named_version_twice_is_the_same_directory),
-    tt_test(test_write_hparams_quotes_what_yaml_would_change),
+      tt_test(test_create_counts_versions_up),
+      tt_test(test_create_goes_on_after_the_greatest),
+      tt_test(test_create_named_version_twice_is_the_same_directory),
+      tt_test(test_write_hparams_quotes_what_yaml_would_change),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

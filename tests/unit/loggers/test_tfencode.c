@@ -35,8 +35,9 @@ static void test_file_version_is_what_tensorboard_expects(void **state) {
   (void)state;
   struct sp_buf b = buffer();
   stk_tf_file_version(&b, 1.0);
-  static const char want[] = "\x09\0\0\0\0\0\0\xf0\x3f\x1a\x0d"
-                             "brain.Event:2";
+  static const char want[] =
+      "\x09\0\0\0\0\0\0\xf0\x3f\x1a\x0d"
+      "brain.Event:2";
   assert_int_equal(b.length, sizeof want - 1);
   assert_memory_equal(b.data, want, sizeof want - 1);
   sp_buf_free(&b);
@@ -49,13 +50,14 @@ static void test_scalars_encode_time_step_and_values(void **state) {
   struct stk_log_values v = {.step = 300, .wall_s = 1.0, .n = 1, .names = names, .values = values};
   struct sp_buf b = buffer();
   stk_tf_scalars(&b, &v);
-  static const char want[] = "\x09\0\0\0\0\0\0\xf0\x3f" /* wall_time */
-                             "\x10\xac\x02"             /* step */
-                             "\x2a\x0a"                 /* summary */
-                             "\x0a\x08"                 /* value */
-                             "\x0a\x01"
-                             "a"
-                             "\x15\0\0\0\x3f";
+  static const char want[] =
+      "\x09\0\0\0\0\0\0\xf0\x3f" /* wall_time */
+      "\x10\xac\x02"             /* step */
+      "\x2a\x0a"                 /* summary */
+      "\x0a\x08"                 /* value */
+      "\x0a\x01"
+      "a"
+      "\x15\0\0\0\x3f";
   assert_int_equal(b.length, sizeof want - 1);
   assert_memory_equal(b.data, want, sizeof want - 1);
   sp_buf_free(&b);
@@ -75,11 +77,11 @@ static void test_scalars_without_memory_mark_the_buffer(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_masked_crc_of_a_known_length_matches),
-    tt_test(test_record_frames_the_bytes),
-    tt_test(test_file_version_is_what_tensorboard_expects),
-    tt_test(test_scalars_encode_time_step_and_values),
-    tt_test(test_scalars_without_memory_mark_the_buffer),
+      tt_test(test_masked_crc_of_a_known_length_matches),
+      tt_test(test_record_frames_the_bytes),
+      tt_test(test_file_version_is_what_tensorboard_expects),
+      tt_test(test_scalars_encode_time_step_and_values),
+      tt_test(test_scalars_without_memory_mark_the_buffer),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,14 +19,14 @@ static const char *make_directory(const char *name) {
 
 static struct stk_tfevents_options options(const char *directory) {
   return (struct stk_tfevents_options){
-    .directory = directory, .wall_s = 1700000000.25, .host = "node.1", .pid = 42};
+      .directory = directory, .wall_s = 1700000000.25, .host = "node.1", .pid = 42};
 }
 
 static void log_one(struct stk_logger *l, int64_t step, double loss) {
   static const char *const names[] = {"train_loss", "epoch"};
   const double values[] = {loss, 0};
   struct stk_log_values v = {
-    .step = step, .wall_s = 1700000001.5, .n = 2, .names = names, .values = values};
+      .step = step, .wall_s = 1700000001.5, .n = 2, .names = names, .values = values};
   assert_int_equal(stk_logger_log(l, &v, NULL), SP_OK);
 }
 
@@ -147,21 +147,22 @@ static void test_tensorboard_reads_the_scalars(void **state) {
   stk_logger_free(l);
   char text[1024];
   read_events(directory, text, sizeof text);
-  assert_string_equal(text, "epoch 49 0 1700000001.500\n"
-                            "epoch 99 0 1700000001.500\n"
-                            "train_loss 49 0.5 1700000001.500\n"
-                            "train_loss 99 0.25 1700000001.500\n"
-                            "hparams _hparams_/experiment\n"
-                            "hparams _hparams_/session_start_info\n");
+  assert_string_equal(text,
+                      "epoch 49 0 1700000001.500\n"
+                      "epoch 99 0 1700000001.500\n"
+                      "train_loss 49 0.5 1700000001.500\n"
+                      "train_loss 99 0.25 1700000001.500\n"
+                      "hparams _hparams_/experiment\n"
+                      "hparams _hparams_/session_start_info\n");
 }
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_create_names_the_file_as_tensorboard_expects),
-    tt_test(test_resume_after_rewind_gives_the_bytes_of_an_unbroken_run),
-    tt_test(test_resume_nothing_there_starts_a_file),
-    tt_test(test_rewind_beyond_the_file_is_a_mismatch),
-    cmocka_unit_test(test_tensorboard_reads_the_scalars),
+      tt_test(test_create_names_the_file_as_tensorboard_expects),
+      tt_test(test_resume_after_rewind_gives_the_bytes_of_an_unbroken_run),
+      tt_test(test_resume_nothing_there_starts_a_file),
+      tt_test(test_rewind_beyond_the_file_is_a_mismatch),
+      cmocka_unit_test(test_tensorboard_reads_the_scalars),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -73,8 +73,8 @@ struct mt *mt_new(const struct mt_case *c, const struct mt_variant *v) {
   assert_non_null(t);
   t->c = c;
   t->v = *v;
-  t->optimizer = (struct sp_optimizer_opts){.given = true, .kind = SP_OPTIM_ADAM, .lr = 1e-2,
-                                            .eps = 1e-8};
+  t->optimizer =
+      (struct sp_optimizer_opts){.given = true, .kind = SP_OPTIM_ADAM, .lr = 1e-2, .eps = 1e-8};
   t->optimizer.betas.items = (double *)(uintptr_t)betas;
   t->optimizer.betas.n = 2;
   mt_check(stk_module_new(c->def, &t->m, &err), &err);
@@ -86,11 +86,21 @@ struct mt *mt_new(const struct mt_case *c, const struct mt_variant *v) {
   stk_cpu_detect(&cpu);
   const struct stk_memory memory = {get_memory, t};
   const struct stk_session_config config = {
-    .module = t->m, .x = c->x, .y = c->y, .has_y = c->has_y,
-    .kernels = stk_kernels_get(v->isa, v->real_bits, cpu.fma), .pool = t->pool,
-    .real_bits = v->real_bits, .n_lanes = v->n_lanes ? v->n_lanes : 1,
-    .accumulate = v->accumulate ? v->accumulate : 1, .seed = 7, .optimizer = &t->optimizer,
-    .clip_norm = v->clip_norm, .fuse = v->fuse, .in_place = v->in_place, .memory = &memory,
+      .module = t->m,
+      .x = c->x,
+      .y = c->y,
+      .has_y = c->has_y,
+      .kernels = stk_kernels_get(v->isa, v->real_bits, cpu.fma),
+      .pool = t->pool,
+      .real_bits = v->real_bits,
+      .n_lanes = v->n_lanes ? v->n_lanes : 1,
+      .accumulate = v->accumulate ? v->accumulate : 1,
+      .seed = 7,
+      .optimizer = &t->optimizer,
+      .clip_norm = v->clip_norm,
+      .fuse = v->fuse,
+      .in_place = v->in_place,
+      .memory = &memory,
   };
   mt_check(stk_session_new(&config, &t->s, &err), &err);
   stk_state_init(stk_session_state(t->s), t->m, 7);
@@ -156,8 +166,8 @@ double mt_train(struct mt *t, int n_steps) {
   const double lr[] = {1e-2};
   struct stk_window_result r = {0};
   for (int i = 0; i < n_steps; i++) {
-    const struct stk_window w = {.batch = give_batch, .ctx = t, .lr = lr,
-                                 .n_micro = t->v.accumulate ? t->v.accumulate : 1};
+    const struct stk_window w = {
+        .batch = give_batch, .ctx = t, .lr = lr, .n_micro = t->v.accumulate ? t->v.accumulate : 1};
     mt_check(stk_session_train(t->s, &w, &r, &err), &err);
     stk_state_commit(stk_session_state(t->s));
   }

@@ -37,10 +37,10 @@ struct mt {
   stk_pool *pool;
   stk_session *s;
   struct sp_optimizer_opts optimizer;
-  void *x, *y;          /* one batch */
-  void *memory[8];      /* of the state */
+  void *x, *y;     /* one batch */
+  void *memory[8]; /* of the state */
   int n_memory;
-  uint8_t *grad;        /* after mt_gradient: laid out as parameters are */
+  uint8_t *grad; /* after mt_gradient: laid out as parameters are */
   uint8_t *running_out;
   double loss;
 };

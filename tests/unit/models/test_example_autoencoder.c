@@ -4,19 +4,22 @@
 #include "engine/models/builtin.h"
 #include "examples/autoencoder.c"
 
-static const struct mt_variant variant = {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = true,
-                                          .in_place = true, .threads = 1};
+static const struct mt_variant variant = {
+    .isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = true, .in_place = true, .threads = 1};
 
 static struct mt_case case_of(const stk_module_def *def) {
-  return (struct mt_case){.def = def, .batch = 3, .ids = 1,
+  return (struct mt_case){.def = def,
+                          .batch = 3,
+                          .ids = 1,
                           .hparams = {"in", "20", "hidden", "6", "code", "2"},
-                          .x = {STK_F32, 2, {4, 5}}, .y = {STK_I32, 0, {0}}};
+                          .x = {STK_F32, 2, {4, 5}},
+                          .y = {STK_I32, 0, {0}}};
 }
 
 static void test_autoencoder_parameters_have_pytorch_names(void **state) {
-  static const char *const names[] = {
-    "encoder.0.weight", "encoder.0.bias", "encoder.2.weight", "encoder.2.bias",
-    "decoder.0.weight", "decoder.0.bias", "decoder.2.weight", "decoder.2.bias"};
+  static const char *const names[] = {"encoder.0.weight", "encoder.0.bias",   "encoder.2.weight",
+                                      "encoder.2.bias",   "decoder.0.weight", "decoder.0.bias",
+                                      "decoder.2.weight", "decoder.2.bias"};
   const struct mt_case c = case_of(STK_MODULE_ENTRY());
   (void)state;
   struct mt *t = mt_new(&c, &variant);
@@ -43,8 +46,8 @@ static void test_autoencoder_trains_to_the_built_in_ones_bits(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_autoencoder_parameters_have_pytorch_names),
-    tt_test(test_autoencoder_trains_to_the_built_in_ones_bits),
+      tt_test(test_autoencoder_parameters_have_pytorch_names),
+      tt_test(test_autoencoder_trains_to_the_built_in_ones_bits),
   };
   return cmocka_run_group_tests_name("example_autoencoder", tests, NULL, NULL);
 }

@@ -3,13 +3,21 @@
 
 #include "examples/stranger.c"
 
-static const struct mt_case stranger_case = {
-  .def = &module, .batch = 9, .ids = 1, .has_y = true, .hparams = {"hidden", "5", "delta", "0.3"},
-  .x = {STK_F32, 1, {2}}, .y = {STK_F32, 1, {1}}};
+static const struct mt_case stranger_case = {.def = &module,
+                                             .batch = 9,
+                                             .ids = 1,
+                                             .has_y = true,
+                                             .hparams = {"hidden", "5", "delta", "0.3"},
+                                             .x = {STK_F32, 1, {2}},
+                                             .y = {STK_F32, 1, {1}}};
 
 static void train(bool fuse, int threads, uint8_t out[32], double *out_loss) {
-  const struct mt_variant v = {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = fuse,
-                               .in_place = fuse, .threads = threads, .n_lanes = 3};
+  const struct mt_variant v = {.isa = STK_ISA_KIND_REF,
+                               .real_bits = 32,
+                               .fuse = fuse,
+                               .in_place = fuse,
+                               .threads = threads,
+                               .n_lanes = 3};
   struct mt *t = mt_new(&stranger_case, &v);
   double first = mt_train(t, 2);
   *out_loss = mt_train(t, 40);
@@ -39,8 +47,8 @@ static void test_stranger_host_scalar_starts_at_its_hyperparameter(void **state)
 static stk_status open_with(const char *role, const char *key, const char *value, void **out_self,
                             stk_reader_info *info) {
   stk_reader_why why = {{0}};
-  const stk_reader_args args = {.role = role, .n_options = key ? 1 : 0, .keys = &key,
-                                .values = &value};
+  const stk_reader_args args = {
+      .role = role, .n_options = key ? 1 : 0, .keys = &key, .values = &value};
   return reader.open(&args, out_self, info, &why);
 }
 
@@ -76,10 +84,10 @@ static void test_stranger_reader_refuses_unknown_options(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_stranger_training_has_one_hash_fused_or_not),
-    tt_test(test_stranger_host_scalar_starts_at_its_hyperparameter),
-    tt_test(test_stranger_reader_gives_the_same_sample_for_the_same_id),
-    tt_test(test_stranger_reader_refuses_unknown_options),
+      tt_test(test_stranger_training_has_one_hash_fused_or_not),
+      tt_test(test_stranger_host_scalar_starts_at_its_hyperparameter),
+      tt_test(test_stranger_reader_gives_the_same_sample_for_the_same_id),
+      tt_test(test_stranger_reader_refuses_unknown_options),
   };
   return cmocka_run_group_tests_name("example_stranger", tests, NULL, NULL);
 }

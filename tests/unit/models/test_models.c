@@ -10,46 +10,83 @@
 #include "proto/base/mem.h"
 
 static const struct mt_case small_cases[] = {
-  {.def = &stk_model_mlp, .batch = 5, .ids = 3, .has_y = true,
-   .hparams = {"hidden", "7, 5", "classes", "3", "activation", "gelu", "dropout", "0.25"},
-   .x = {STK_F32, 2, {3, 4}}, .y = {STK_I32, 0, {0}}},
-  {.def = &stk_model_autoencoder, .batch = 3, .ids = 1,
-   .hparams = {"hidden", "6", "code", "2"}, .x = {STK_F32, 2, {4, 5}}, .y = {STK_I32, 0, {0}}},
-  {.def = &stk_model_cnn, .batch = 3, .ids = 3, .has_y = true,
-   .hparams = {"conv1", "3", "conv2", "4", "classes", "3", "batch_norm", "true"},
-   .x = {STK_F32, 2, {8, 8}}, .y = {STK_I32, 0, {0}}},
-  {.def = &stk_model_cnn, .batch = 2, .ids = 4, .has_y = true,
-   .hparams = {"conv1", "3", "conv2", "4", "classes", "4"},
-   .x = {STK_F32, 3, {2, 9, 7}}, .y = {STK_I32, 0, {0}}},
-  {.def = &stk_model_gpt, .batch = 2, .ids = 11, .has_y = true,
-   .hparams = {"n_layer", "2", "n_head", "2", "n_embd", "8", "block_size", "6", "vocab_size", "11",
-               "dropout", "0.1"},
-   .x = {STK_I32, 1, {5}}, .y = {STK_I32, 1, {5}}},
+    {.def = &stk_model_mlp,
+     .batch = 5,
+     .ids = 3,
+     .has_y = true,
+     .hparams = {"hidden", "7, 5", "classes", "3", "activation", "gelu", "dropout", "0.25"},
+     .x = {STK_F32, 2, {3, 4}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_autoencoder,
+     .batch = 3,
+     .ids = 1,
+     .hparams = {"hidden", "6", "code", "2"},
+     .x = {STK_F32, 2, {4, 5}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_cnn,
+     .batch = 3,
+     .ids = 3,
+     .has_y = true,
+     .hparams = {"conv1", "3", "conv2", "4", "classes", "3", "batch_norm", "true"},
+     .x = {STK_F32, 2, {8, 8}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_cnn,
+     .batch = 2,
+     .ids = 4,
+     .has_y = true,
+     .hparams = {"conv1", "3", "conv2", "4", "classes", "4"},
+     .x = {STK_F32, 3, {2, 9, 7}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_gpt,
+     .batch = 2,
+     .ids = 11,
+     .has_y = true,
+     .hparams = {"n_layer", "2", "n_head", "2", "n_embd", "8", "block_size", "6", "vocab_size",
+                 "11", "dropout", "0.1"},
+     .x = {STK_I32, 1, {5}},
+     .y = {STK_I32, 1, {5}}},
 };
 
 /* Large enough that work is shared out between threads. */
 static const struct mt_case large_cases[] = {
-  {.def = &stk_model_mlp, .batch = 37, .ids = 10, .has_y = true,
-   .hparams = {"hidden", "131", "dropout", "0.1"},
-   .x = {STK_F32, 2, {28, 28}}, .y = {STK_I32, 0, {0}}},
-  {.def = &stk_model_autoencoder, .batch = 64, .ids = 1,
-   .hparams = {NULL}, .x = {STK_F32, 2, {28, 28}}, .y = {STK_I32, 0, {0}}},
-  {.def = &stk_model_cnn, .batch = 20, .ids = 10, .has_y = true,
-   .hparams = {"batch_norm", "true"}, .x = {STK_F32, 2, {28, 28}}, .y = {STK_I32, 0, {0}}},
-  {.def = &stk_model_gpt, .batch = 3, .ids = 256, .has_y = true,
-   .hparams = {"n_layer", "2", "n_head", "4", "n_embd", "64", "dropout", "0.1"},
-   .x = {STK_I32, 1, {33}}, .y = {STK_I32, 1, {33}}},
+    {.def = &stk_model_mlp,
+     .batch = 37,
+     .ids = 10,
+     .has_y = true,
+     .hparams = {"hidden", "131", "dropout", "0.1"},
+     .x = {STK_F32, 2, {28, 28}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_autoencoder,
+     .batch = 64,
+     .ids = 1,
+     .hparams = {NULL},
+     .x = {STK_F32, 2, {28, 28}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_cnn,
+     .batch = 20,
+     .ids = 10,
+     .has_y = true,
+     .hparams = {"batch_norm", "true"},
+     .x = {STK_F32, 2, {28, 28}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_gpt,
+     .batch = 3,
+     .ids = 256,
+     .has_y = true,
+     .hparams = {"n_layer", "2", "n_head", "4", "n_embd", "64", "dropout", "0.1"},
+     .x = {STK_I32, 1, {33}},
+     .y = {STK_I32, 1, {33}}},
 };
 
 static const struct mt_variant variants[] = {
-  {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = false, .in_place = false, .threads = 1},
-  {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = true, .in_place = false, .threads = 1},
-  {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = false, .in_place = true, .threads = 2},
-  {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = true, .in_place = true, .threads = 3},
-  {.isa = STK_ISA_KIND_AVX2, .real_bits = 32, .fuse = false, .in_place = false, .threads = 2},
-  {.isa = STK_ISA_KIND_AVX2, .real_bits = 32, .fuse = true, .in_place = false, .threads = 3},
-  {.isa = STK_ISA_KIND_AVX2, .real_bits = 32, .fuse = true, .in_place = true, .threads = 1},
-  {.isa = STK_ISA_KIND_AVX512, .real_bits = 32, .fuse = true, .in_place = true, .threads = 2},
+    {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = false, .in_place = false, .threads = 1},
+    {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = true, .in_place = false, .threads = 1},
+    {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = false, .in_place = true, .threads = 2},
+    {.isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = true, .in_place = true, .threads = 3},
+    {.isa = STK_ISA_KIND_AVX2, .real_bits = 32, .fuse = false, .in_place = false, .threads = 2},
+    {.isa = STK_ISA_KIND_AVX2, .real_bits = 32, .fuse = true, .in_place = false, .threads = 3},
+    {.isa = STK_ISA_KIND_AVX2, .real_bits = 32, .fuse = true, .in_place = true, .threads = 1},
+    {.isa = STK_ISA_KIND_AVX512, .real_bits = 32, .fuse = true, .in_place = true, .threads = 2},
 };
 
 enum {
@@ -72,11 +109,21 @@ static void test_model_find_known_name_returns_its_table(void **state) {
 }
 
 static void test_gpt_parameters_have_gpt2_names_in_order(void **state) {
-  static const char *const names[] = {
-    "wte.weight", "wpe.weight", "h.0.ln_1.weight", "h.0.ln_1.bias", "h.0.attn.c_attn.weight",
-    "h.0.attn.c_attn.bias", "h.0.attn.c_proj.weight", "h.0.attn.c_proj.bias", "h.0.ln_2.weight",
-    "h.0.ln_2.bias", "h.0.mlp.c_fc.weight", "h.0.mlp.c_fc.bias", "h.0.mlp.c_proj.weight",
-    "h.0.mlp.c_proj.bias", "h.1.ln_1.weight"};
+  static const char *const names[] = {"wte.weight",
+                                      "wpe.weight",
+                                      "h.0.ln_1.weight",
+                                      "h.0.ln_1.bias",
+                                      "h.0.attn.c_attn.weight",
+                                      "h.0.attn.c_attn.bias",
+                                      "h.0.attn.c_proj.weight",
+                                      "h.0.attn.c_proj.bias",
+                                      "h.0.ln_2.weight",
+                                      "h.0.ln_2.bias",
+                                      "h.0.mlp.c_fc.weight",
+                                      "h.0.mlp.c_fc.bias",
+                                      "h.0.mlp.c_proj.weight",
+                                      "h.0.mlp.c_proj.bias",
+                                      "h.1.ln_1.weight"};
   (void)state;
   struct mt *t = mt_new(&small_cases[4], &variants[0]);
   assert_int_equal(t->m->n_params, 2 + 2 * 12 + 2);
@@ -145,8 +192,8 @@ static void check_element(struct mt *t, int32_t param, int64_t i, double analyti
 }
 
 static void check_gradients(const struct mt_case *c, bool fuse) {
-  const struct mt_variant v = {.isa = STK_ISA_KIND_REF, .real_bits = 64, .fuse = fuse,
-                               .in_place = fuse, .threads = 1};
+  const struct mt_variant v = {
+      .isa = STK_ISA_KIND_REF, .real_bits = 64, .fuse = fuse, .in_place = fuse, .threads = 1};
   struct mt *t = mt_new(c, &v);
   mt_gradient(t);
   assert_true(isfinite(t->loss));
@@ -288,16 +335,16 @@ static void test_models_every_stage_runs_and_logs_its_names(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_model_find_known_name_returns_its_table),
-    tt_test(test_gpt_parameters_have_gpt2_names_in_order),
-    tt_test(test_mlp_bad_hidden_list_fails_setup),
-    tt_test(test_gpt_heads_that_do_not_divide_fail_setup),
-    tt_test(test_cnn_data_without_image_shape_fails_setup),
-    tt_test(test_models_every_stage_runs_and_logs_its_names),
-    tt_test(test_models_gradients_match_central_differences),
-    tt_test(test_models_gradients_have_equal_bits_in_all_variants),
-    tt_test(test_models_trained_state_has_one_hash_in_all_variants),
-    tt_test(test_models_training_lowers_the_loss),
+      tt_test(test_model_find_known_name_returns_its_table),
+      tt_test(test_gpt_parameters_have_gpt2_names_in_order),
+      tt_test(test_mlp_bad_hidden_list_fails_setup),
+      tt_test(test_gpt_heads_that_do_not_divide_fail_setup),
+      tt_test(test_cnn_data_without_image_shape_fails_setup),
+      tt_test(test_models_every_stage_runs_and_logs_its_names),
+      tt_test(test_models_gradients_match_central_differences),
+      tt_test(test_models_gradients_have_equal_bits_in_all_variants),
+      tt_test(test_models_trained_state_has_one_hash_in_all_variants),
+      tt_test(test_models_training_lowers_the_loss),
   };
   return cmocka_run_group_tests_name("models", tests, NULL, NULL);
 }

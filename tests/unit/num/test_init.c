@@ -11,7 +11,7 @@ static const struct stk_fill standard = {.kind = STK_FILL_NORMAL, .a = 0, .b = 1
 /* A separate implementation of docs/numerics.md (with libm) agrees but for the last bits. */
 static void test_fill_known_values_stay(void **state) {
   (void)state;
-  const double normal[6] = {0x1.09e787296bap-1,   0x1.8247016da3065p-5,  -0x1.151f6eaace687p-1,
+  const double normal[6] = {0x1.09e787296bap-1,    0x1.8247016da3065p-5, -0x1.151f6eaace687p-1,
                             -0x1.d0b23096de9a2p-1, 0x1.6e36cc787bdb6p-1, 0x1.0634025404c4p+1};
   const double uniform[6] = {0x1.b45ca89db6db6p-6, -0x1.1c239d236db6dp-5, 0x1.51bd201b6db6dp-8,
                              0x1.80d4743b6db6dp-7, -0x1.d9f7cb0249249p-6, -0x1.6324436b6db6dp-6};

@@ -4,13 +4,23 @@
 #include "engine/optim/glob.h"
 
 static void test_glob_matches_whole_names(void **state) {
-  static const char *const yes[][2] = {
-      {"*", ""},           {"*", "encoder.0.weight"}, {"encoder.*", "encoder.0.weight"},
-      {"*.bias", "a.bias"}, {"h.?.ln", "h.3.ln"},      {"*a*b*c", "xxaxxbxxbxc"},
-      {"", ""},            {"**x", "x"},              {"a*", "a"}};
-  static const char *const no[][2] = {
-      {"", "a"},          {"encoder", "encoder.0"}, {"h.?.ln", "h.10.ln"}, {"*.bias", "a.biass"},
-      {"a*b", "acbd"},    {"?", ""},                {"[a]", "a"},          {"*a*b*c", "abab"}};
+  static const char *const yes[][2] = {{"*", ""},
+                                       {"*", "encoder.0.weight"},
+                                       {"encoder.*", "encoder.0.weight"},
+                                       {"*.bias", "a.bias"},
+                                       {"h.?.ln", "h.3.ln"},
+                                       {"*a*b*c", "xxaxxbxxbxc"},
+                                       {"", ""},
+                                       {"**x", "x"},
+                                       {"a*", "a"}};
+  static const char *const no[][2] = {{"", "a"},
+                                      {"encoder", "encoder.0"},
+                                      {"h.?.ln", "h.10.ln"},
+                                      {"*.bias", "a.biass"},
+                                      {"a*b", "acbd"},
+                                      {"?", ""},
+                                      {"[a]", "a"},
+                                      {"*a*b*c", "abab"}};
   (void)state;
   for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
     assert_true(stk_glob_match(yes[i][0], yes[i][1]));

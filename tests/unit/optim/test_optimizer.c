@@ -15,8 +15,12 @@ static const struct stk_optim_tensor tensors[] = {
 enum { TENSORS = sizeof tensors / sizeof *tensors };
 
 static struct sp_optimizer_opts adamw(void) {
-  return (struct sp_optimizer_opts){.given = true, .kind = SP_OPTIM_ADAMW, .lr = 0.1,
-                                    .weight_decay = 0.01, .betas = {betas, 2}, .eps = 1e-8};
+  return (struct sp_optimizer_opts){.given = true,
+                                    .kind = SP_OPTIM_ADAMW,
+                                    .lr = 0.1,
+                                    .weight_decay = 0.01,
+                                    .betas = {betas, 2},
+                                    .eps = 1e-8};
 }
 
 static struct stk_optimizer *made(const struct sp_optimizer_opts *opts) {

@@ -90,8 +90,8 @@ static void test_result_comes_back_equal(void **state) {
 static void test_summary_comes_back_equal(void **state) {
   (void)state;
   const struct sp_event_summary_row rows[] = {
-    {"encoder.0", "Linear", "[64, 784]", "[64, 64]", 50240, false},
-    {"encoder.1", "ReLU", "", "", 0, true}};
+      {"encoder.0", "Linear", "[64, 784]", "[64, 64]", 50240, false},
+      {"encoder.1", "ReLU", "", "", 0, true}};
   struct sp_event e = {.kind = SP_EVENT_SUMMARY,
                        .u.summary = {.n_rows = 2, .rows = rows, .n_params = 50240}};
   struct sp_convert c = {0};
@@ -106,18 +106,18 @@ static void test_summary_comes_back_equal(void **state) {
 static void test_every_kind_empty_but_valid_survives(void **state) {
   (void)state;
   struct sp_event all[] = {
-    {.kind = SP_EVENT_HELLO, .u.hello = {.protocol = SP_EVENT_PROTOCOL}},
-    {.kind = SP_EVENT_TEXT, .u.text = {.level = SP_TEXT_WARNING}},
-    {.kind = SP_EVENT_RUN_STARTED},
-    {.kind = SP_EVENT_SUMMARY},
-    {.kind = SP_EVENT_PROGRESS, .u.progress = {.stage = SP_STAGE_PREDICT}},
-    {.kind = SP_EVENT_METRICS},
-    {.kind = SP_EVENT_VALIDATION, .u.validation = {.stage = SP_STAGE_VALIDATE}},
-    {.kind = SP_EVENT_CHECKPOINT},
-    {.kind = SP_EVENT_STOPPED, .u.stopped = {.reason = SP_STOP_EARLY}},
-    {.kind = SP_EVENT_OUTPUT},
-    {.kind = SP_EVENT_ERROR, .u.error = {.status = SP_EIO}},
-    {.kind = SP_EVENT_RESULT},
+      {.kind = SP_EVENT_HELLO, .u.hello = {.protocol = SP_EVENT_PROTOCOL}},
+      {.kind = SP_EVENT_TEXT, .u.text = {.level = SP_TEXT_WARNING}},
+      {.kind = SP_EVENT_RUN_STARTED},
+      {.kind = SP_EVENT_SUMMARY},
+      {.kind = SP_EVENT_PROGRESS, .u.progress = {.stage = SP_STAGE_PREDICT}},
+      {.kind = SP_EVENT_METRICS},
+      {.kind = SP_EVENT_VALIDATION, .u.validation = {.stage = SP_STAGE_VALIDATE}},
+      {.kind = SP_EVENT_CHECKPOINT},
+      {.kind = SP_EVENT_STOPPED, .u.stopped = {.reason = SP_STOP_EARLY}},
+      {.kind = SP_EVENT_OUTPUT},
+      {.kind = SP_EVENT_ERROR, .u.error = {.status = SP_EIO}},
+      {.kind = SP_EVENT_RESULT},
   };
   struct sp_convert c = {0};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -130,8 +130,7 @@ static void test_every_kind_empty_but_valid_survives(void **state) {
 static void test_every_kind_with_each_allocation_failing_reports_no_memory(void **state) {
   (void)state;
   const struct sp_event_metric metrics[] = {{"bad \x1b name", 1}};
-  struct sp_event e = {
-    .kind = SP_EVENT_METRICS, .u.metrics = {.n_metrics = 1, .metrics = metrics}};
+  struct sp_event e = {.kind = SP_EVENT_METRICS, .u.metrics = {.n_metrics = 1, .metrics = metrics}};
   for (long n = 1;; n++) {
     struct sp_convert c = {0};
     tt_fail_alloc(n);
@@ -149,8 +148,7 @@ static void test_every_kind_with_each_allocation_failing_reports_no_memory(void 
 
 static void test_pack_dirty_text_is_repaired(void **state) {
   (void)state;
-  struct sp_event e = {.kind = SP_EVENT_ERROR,
-                       .u.error = {SP_EINVAL, "key \x1b[2J\xFF in\nfile"}};
+  struct sp_event e = {.kind = SP_EVENT_ERROR, .u.error = {SP_EINVAL, "key \x1b[2J\xFF in\nfile"}};
   struct sp_convert c = {0};
   assert_int_equal(round_trip(&e, &c, NULL), SP_OK);
   assert_string_equal(c.event.u.error.text, "key ?[2J? in\nfile");
@@ -191,9 +189,12 @@ static void test_pack_largest_summary_fits_the_frame(void **state) {
   (void)state;
   static struct sp_event_summary_row rows[SP_EVENT_MAX_ROWS];
   for (size_t i = 0; i < SP_EVENT_MAX_ROWS; i++) {
-    rows[i] = (struct sp_event_summary_row){
-      "transformer.h.11.attention.projection", "LayerNorm", "[12, 1024, 768]", "[12, 1024, 768]",
-      INT64_MAX, true};
+    rows[i] = (struct sp_event_summary_row){"transformer.h.11.attention.projection",
+                                            "LayerNorm",
+                                            "[12, 1024, 768]",
+                                            "[12, 1024, 768]",
+                                            INT64_MAX,
+                                            true};
   }
   struct sp_event e = {.kind = SP_EVENT_SUMMARY,
                        .u.summary = {.n_rows = SP_EVENT_MAX_ROWS, .rows = rows}};
@@ -225,8 +226,8 @@ static void test_unpack_hostile_fields_are_refused(void **state) {
   assert_int_equal(unpack(SP_EVENT_PROGRESS, "\x08\x06", 2), SP_ECORRUPT);
   /* Progress{stage 1, epoch -1} */
   assert_int_equal(
-    unpack(SP_EVENT_PROGRESS, "\x08\x01\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 13),
-    SP_ECORRUPT);
+      unpack(SP_EVENT_PROGRESS, "\x08\x01\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 13),
+      SP_ECORRUPT);
   /* Progress{stage 1, steps_per_s infinite} */
   assert_int_equal(unpack(SP_EVENT_PROGRESS, "\x08\x01\x41\x00\x00\x00\x00\x00\x00\xf0\x7f", 11),
                    SP_ECORRUPT);
@@ -240,18 +241,18 @@ static void test_unpack_hostile_fields_are_refused(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_progress_comes_back_equal),
-    tt_test(test_result_comes_back_equal),
-    tt_test(test_summary_comes_back_equal),
-    tt_test(test_every_kind_empty_but_valid_survives),
-    tt_test(test_every_kind_with_each_allocation_failing_reports_no_memory),
-    tt_test(test_pack_dirty_text_is_repaired),
-    tt_test(test_pack_long_text_is_cut),
-    tt_test(test_pack_rate_that_is_not_a_number_becomes_zero),
-    tt_test(test_pack_too_many_metrics_is_out_of_range),
-    tt_test(test_pack_largest_summary_fits_the_frame),
-    tt_test(test_unpack_hello_of_another_protocol_says_so),
-    tt_test(test_unpack_hostile_fields_are_refused),
+      tt_test(test_progress_comes_back_equal),
+      tt_test(test_result_comes_back_equal),
+      tt_test(test_summary_comes_back_equal),
+      tt_test(test_every_kind_empty_but_valid_survives),
+      tt_test(test_every_kind_with_each_allocation_failing_reports_no_memory),
+      tt_test(test_pack_dirty_text_is_repaired),
+      tt_test(test_pack_long_text_is_cut),
+      tt_test(test_pack_rate_that_is_not_a_number_becomes_zero),
+      tt_test(test_pack_too_many_metrics_is_out_of_range),
+      tt_test(test_pack_largest_summary_fits_the_frame),
+      tt_test(test_unpack_hello_of_another_protocol_says_so),
+      tt_test(test_unpack_hostile_fields_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

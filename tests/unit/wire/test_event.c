@@ -31,9 +31,9 @@ static void test_stage_name_unknown_is_a_question_mark(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_exit_of_status_before_the_run_names_the_class),
-    tt_test(test_exit_of_status_in_the_run_is_job_failed),
-    tt_test(test_stage_name_unknown_is_a_question_mark),
+      tt_test(test_exit_of_status_before_the_run_names_the_class),
+      tt_test(test_exit_of_status_in_the_run_is_job_failed),
+      tt_test(test_stage_name_unknown_is_a_question_mark),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

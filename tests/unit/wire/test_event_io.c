@@ -128,13 +128,13 @@ static void test_torn_inside_a_frame_is_true(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_send_text_arrives),
-    tt_test(test_send_over_a_pipe_arrives),
-    tt_test(test_send_output_longer_than_one_event_arrives_in_order),
-    tt_test(test_send_to_a_closed_peer_is_canceled),
-    tt_test(test_next_unknown_kind_is_skipped),
-    tt_test(test_next_after_a_bad_event_fails_for_good),
-    tt_test(test_torn_inside_a_frame_is_true),
+      tt_test(test_send_text_arrives),
+      tt_test(test_send_over_a_pipe_arrives),
+      tt_test(test_send_output_longer_than_one_event_arrives_in_order),
+      tt_test(test_send_to_a_closed_peer_is_canceled),
+      tt_test(test_next_unknown_kind_is_skipped),
+      tt_test(test_next_after_a_bad_event_fails_for_good),
+      tt_test(test_torn_inside_a_frame_is_true),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

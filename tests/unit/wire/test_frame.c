@@ -16,8 +16,7 @@ static bool next_is(struct sp_splitter *s, uint16_t tag, const char *payload) {
   struct sp_frame frame;
   bool have = false;
   return sp_splitter_next(s, &frame, &have, NULL) == SP_OK && have && frame.tag == tag &&
-         frame.n_payload == strlen(payload) &&
-         memcmp(frame.payload, payload, frame.n_payload) == 0;
+         frame.n_payload == strlen(payload) && memcmp(frame.payload, payload, frame.n_payload) == 0;
 }
 
 static bool next_is_none(struct sp_splitter *s) {
@@ -149,16 +148,16 @@ static void test_feed_no_memory_keeps_the_bytes_before(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_header_put_writes_little_endian),
-    tt_test(test_next_empty_has_none),
-    tt_test(test_next_two_frames_in_one_feed_gives_both),
-    tt_test(test_next_byte_by_byte_gives_the_frame_at_its_last_byte),
-    tt_test(test_next_largest_frame_arrives_whole),
-    tt_test(test_next_payload_over_the_limit_fails_for_good),
-    tt_test(test_next_other_version_fails_for_good),
-    tt_test(test_next_reserved_byte_set_fails_for_good),
-    tt_test(test_feed_without_draining_is_bounded),
-    tt_test(test_feed_no_memory_keeps_the_bytes_before),
+      tt_test(test_header_put_writes_little_endian),
+      tt_test(test_next_empty_has_none),
+      tt_test(test_next_two_frames_in_one_feed_gives_both),
+      tt_test(test_next_byte_by_byte_gives_the_frame_at_its_last_byte),
+      tt_test(test_next_largest_frame_arrives_whole),
+      tt_test(test_next_payload_over_the_limit_fails_for_good),
+      tt_test(test_next_other_version_fails_for_good),
+      tt_test(test_next_reserved_byte_set_fails_for_good),
+      tt_test(test_feed_without_draining_is_bounded),
+      tt_test(test_feed_no_memory_keeps_the_bytes_before),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

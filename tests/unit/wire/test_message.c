@@ -44,10 +44,10 @@ static void test_unpack_unknown_tag_is_unsupported(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_descriptor_every_event_kind_has_one),
-    tt_test(test_unpack_empty_submessages_stop_at_the_budget),
-    tt_test(test_unpack_truncated_fails),
-    tt_test(test_unpack_unknown_tag_is_unsupported),
+      tt_test(test_descriptor_every_event_kind_has_one),
+      tt_test(test_unpack_empty_submessages_stop_at_the_budget),
+      tt_test(test_unpack_truncated_fails),
+      tt_test(test_unpack_unknown_tag_is_unsupported),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,10 +18,17 @@ static void test_clean_well_formed_text_passes(void **state) {
 
 static void test_clean_malformed_text_fails(void **state) {
   (void)state;
-  const char *const bad[] = {
-    "\x80",         "\xC0\xAF",         "\xC1\xBF",         "\xE0\x80\x80",
-    "\xED\xA0\x80", "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
-    "\xE2\x82",     "\xE2\x28\xA1",     "\xFF"};
+  const char *const bad[] = {"\x80",
+                             "\xC0\xAF",
+                             "\xC1\xBF",
+                             "\xE0\x80\x80",
+                             "\xED\xA0\x80",
+                             "\xF0\x80\x80\x80",
+                             "\xF4\x90\x80\x80",
+                             "\xF5\x80\x80\x80",
+                             "\xE2\x82",
+                             "\xE2\x28\xA1",
+                             "\xFF"};
   for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
     assert_false(clean(bad[i]));
   }
@@ -60,12 +67,12 @@ static void test_scrub_at_the_limit_cuts_between_characters(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-    tt_test(test_clean_well_formed_text_passes),
-    tt_test(test_clean_malformed_text_fails),
-    tt_test(test_clean_controls_fail),
-    tt_test(test_clean_lines_allows_newline_and_tab_only),
-    tt_test(test_scrub_replaces_each_bad_byte),
-    tt_test(test_scrub_at_the_limit_cuts_between_characters),
+      tt_test(test_clean_well_formed_text_passes),
+      tt_test(test_clean_malformed_text_fails),
+      tt_test(test_clean_controls_fail),
+      tt_test(test_clean_lines_allows_newline_and_tab_only),
+      tt_test(test_scrub_replaces_each_bad_byte),
+      tt_test(test_scrub_at_the_limit_cuts_between_characters),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
