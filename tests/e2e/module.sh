@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# A stranger's module: examples/autoencoder.c, built with pkg-config against an installation alone,
+# trains on IDX files, is resumed, validated, and predicts; so does what `stoker init` writes.
+. "$(dirname "$0")/lib.sh"
+command -v pkg-config >/dev/null || { echo "skip: no pkg-config here"; exit 77; }
+command -v cmake >/dev/null || { echo "skip: no cmake here"; exit 77; }
+
+prefix=$work/prefix
+if ! cmake --install "$(dirname "$bin")" --prefix "$prefix" >install.log 2>&1; then
+  tail -n 5 install.log
+  exit 1
+fi
+stoker=$prefix/bin/stoker
+PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name stoker.pc)")
+export PKG_CONFIG_PATH
+
+# compile SOURCE TARGET: the documented build line.
+compile() {
+  # shellcheck disable=SC2046 # the flags are words
+  "${CC:-cc}" -std=c17 -O2 -Wall -Werror $(pkg-config --cflags stoker) -fPIC -shared -o "$2" "$1"
+}
+
+mkdir examples data
+cp "$here/examples/autoencoder.c" "$here/examples/autoencoder.yaml" examples/
+compile examples/autoencoder.c examples/autoencoder.so
+if ldd examples/autoencoder.so | grep -q libstoker; then
+  fail "the module links the library instead of using the worker's"
+fi
+
+# 640 training images and 64 others, of printable bytes.
+for part in train:640:'\002\200' t10k:64:'\000\100'; do
+  IFS=: read -r name n count <<<"$part"
+  {
+    printf '\0\0\010\003\0\0'"$count"'\0\0\0\034\0\0\0\034'
+    head -c $((n * 784)) < <(yes 'a stroke of a pen ' 2>/dev/null)
+  } >"data/$name-images-idx3-ubyte"
+done
+gzip data/t10k-images-idx3-ubyte
+
+one=$(hash examples/autoencoder.yaml --data.path data)
+two=$(hash examples/autoencoder.yaml --data.path data --trainer.kernels ref --trainer.threads 1)
+echo "$one"
+[ "$one" = "$two" ] || fail "the module's hash depends on kernels: $two"
+
+path=$(train examples/autoencoder.yaml --data.path data --trainer.max_steps 4)
+"$stoker" validate examples/autoencoder.yaml --data.path data --ckpt_path "$path" >val.log 2>&1 ||
+  fail "validate: $(tail -n 1 val.log)"
+grep -q val_loss val.log || fail "validate prints no val_loss"
+"$stoker" predict examples/autoencoder.yaml --data.path data --ckpt_path "$path" >predict.log 2>&1 ||
+  fail "predict: $(tail -n 1 predict.log)"
+head -c 128 predictions.npy | grep -aq "'shape': (64, *3,*)" || fail "predictions.npy is not (64, 3)"
+
+"$stoker" init first >init.log
+compile first.c first.so
+train first.yaml --trainer.max_epochs 1 >/dev/null || fail "the module of stoker init does not train"
+finish
