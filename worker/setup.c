@@ -341,6 +341,9 @@ static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session
                      "trainer.passes: no pass is called '%s'; there are fuse, in_place", name);
     }
   }
+  if (t->profiler != SP_PROFILER_NONE) {
+    return sp_fail(err, SP_EUNSUPPORTED, "trainer.profiler is not built yet");
+  }
   if (t->recompute != SP_INT_NONE) {
     return sp_fail(err, SP_EUNSUPPORTED, "trainer.recompute is not built yet");
   }
