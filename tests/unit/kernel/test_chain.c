@@ -284,8 +284,8 @@ static void test_chain_output_over_input_reads_before_it_writes(void **state) {
     }
     evaluate_program(&a, want);
     a.out[0] = a.in[2];
-    a.out[1] = a.in[0]; /* in[0] itself goes to out[2] */
-    a.out[2] = a.in[3];
+    a.out[1] = a.in[3]; /* written by operation 4, in[3] still to be read by 6 */
+    a.out[2] = a.in[0];
     a.out[3] = a.in[1];
     kt_run(v[at].kernels->chain, &a, KT_UNEVEN);
     for (int o = 0; o < 4; o++) {
