@@ -1,5 +1,5 @@
-# Tests. One executable per tests/{unit,ops,golden}/**/test_*.c, named by its path; other sources of
-# the same directory are linked into each of its tests. One replay program (and with
+# Tests. One executable per tests/{unit,ops,golden,exact}/**/test_*.c, named by its path; other
+# sources of the same directory are linked into each of its tests. One replay program (and with
 # STOKER_LIBFUZZER one libFuzzer binary) per tests/fuzz/fuzz_*.c.
 pkg_check_modules(cmocka IMPORTED_TARGET cmocka)
 if(NOT cmocka_FOUND)
@@ -66,6 +66,7 @@ endfunction()
 stoker_tests(unit)
 stoker_tests(ops)
 stoker_tests(golden)
+stoker_tests(exact)
 
 file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
 foreach(source IN LISTS fuzzers)
