@@ -17,7 +17,7 @@
 #include "proto/base/sha256.h"
 #include "proto/base/strutil.h"
 
-enum { SETUP_SECONDS = 60 };
+enum { SETUP_SECONDS = 60, LIST_TEXT_MAX = 1 << 20 };
 
 int64_t sw_limit(const struct sp_count *limit, int64_t n) {
   if (limit->kind == SP_COUNT_N) {
@@ -108,16 +108,35 @@ static sp_status unknown_key(const struct stk_module *m, const struct sp_node *n
                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+/* A list of values, as one text with commas. */
+static sp_status set_list(struct sw_setup *s, const struct sp_node *list, struct sp_err *err) {
+  struct sp_buf text;
+  sp_buf_init(&text, LIST_TEXT_MAX);
+  for (const struct sp_node *n = list->first; n; n = n->next) {
+    if (list->kind != SP_NODE_SEQ || n->kind != SP_NODE_SCALAR) {
+      sp_buf_free(&text);
+      return sp_fail(err, SP_EINVAL, "model.%s: a value or a list of values is expected",
+                     list->key);
+    }
+    sp_buf_printf(&text, "%s%s", n == list->first ? "" : ",", n->text);
+  }
+  sp_status st = sp_buf_check(&text, list->key, err);
+  st = st ? st : stk_module_set_hparam(s->module, list->key, sp_buf_text(&text), err);
+  sp_buf_free(&text);
+  return st;
+}
+
 static sp_status bind_hparams(struct sw_setup *s, struct sp_err *err) {
   for (const struct sp_node *n = s->job->model ? s->job->model->first : NULL; n; n = n->next) {
     if (strcmp(n->key, "class") == 0 || strcmp(n->key, "module") == 0 || sp_node_is_null(n)) {
       continue;
     }
-    if (n->kind != SP_NODE_SCALAR) {
-      return sp_fail_at(err, SP_EINVAL, &n->where, "model.%s: a single value is expected", n->key);
-    }
     struct sp_err e = {0};
-    sp_status st = stk_module_set_hparam(s->module, n->key, n->text, &e);
+    sp_status st = strcmp(n->key, "layers") == 0 && s->job->layers
+                       ? stk_module_set_hparam(s->module, n->key, s->job->layers, &e)
+                   : n->kind == SP_NODE_SCALAR
+                       ? stk_module_set_hparam(s->module, n->key, n->text, &e)
+                       : set_list(s, n, &e);
     if (st == SP_ENOENT) {
       return unknown_key(s->module, n, err);
     }
@@ -126,6 +145,28 @@ static sp_status bind_hparams(struct sw_setup *s, struct sp_err *err) {
     }
   }
   return SP_OK;
+}
+
+/* A module's complaint about "model.KEY" gets the place where KEY was given, or what holds it. */
+static sp_status place_complaint(const struct sw_setup *s, struct sp_err *err) {
+  char key[128];
+  const struct sp_err told = *err;
+  const char *at = strstr(told.text, "model.");
+  size_t n =
+      at ? strspn(at, "abcdefghijklmnopqrstuvwxyz_ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.") : 0;
+  if (told.status != SP_EMODULE || n == 0 || n >= sizeof key) {
+    return told.status;
+  }
+  memcpy(key, at, n);
+  key[n] = '\0';
+  for (char *dot = key + n; dot; dot = strrchr(key, '.')) {
+    *dot = '\0';
+    struct sp_where where = sp_job_where(s->job, key);
+    if (where.source) {
+      return sp_fail_at(err, told.status, &where, "%s", told.text);
+    }
+  }
+  return told.status;
 }
 
 static sp_status open_module(struct sw_setup *s, struct sp_err *err) {
@@ -484,7 +525,7 @@ sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args
   st = st ? st : make_session(s, err);
   st = st ? st : open_loaders(s, stage, err);
   alarm(0);
-  return st;
+  return st ? place_complaint(s, err) : SP_OK;
 }
 
 void sw_setup_close(struct sw_setup *s) {

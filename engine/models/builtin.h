@@ -9,7 +9,8 @@
 
 #include <stoker/module.h>
 
-extern const stk_module_def stk_model_autoencoder, stk_model_cnn, stk_model_gpt, stk_model_mlp;
+extern const stk_module_def stk_model_autoencoder, stk_model_cnn, stk_model_gpt, stk_model_mlp,
+    stk_model_sequential;
 
 /* Logs the loss under the name of the stage being traced; returns it. */
 stk_t stk_model_log_loss(stk_t loss);

@@ -6,10 +6,7 @@
 #include "engine/models/builtin.h"
 
 static const stk_module_def *const models[] = {
-    &stk_model_autoencoder,
-    &stk_model_cnn,
-    &stk_model_gpt,
-    &stk_model_mlp,
+    &stk_model_autoencoder, &stk_model_cnn, &stk_model_gpt, &stk_model_mlp, &stk_model_sequential,
 };
 
 const stk_module_def *stk_model_at(size_t i) {

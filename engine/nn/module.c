@@ -179,8 +179,8 @@ sp_status stk_module_set_hparam(struct stk_module *m, const char *name, const ch
   return st;
 }
 
-char *stk_module_hparam_text(const struct stk_module *m, const stk_hparam *hp, char *buf,
-                             size_t cap) {
+const char *stk_module_hparam_text(const struct stk_module *m, const stk_hparam *hp, char *buf,
+                                   size_t cap) {
   const uint8_t *at = (const uint8_t *)m->self + hp->offset;
   bool b;
   int64_t i;
@@ -202,8 +202,7 @@ char *stk_module_hparam_text(const struct stk_module *m, const stk_hparam *hp, c
     case STK_HP_STRING:
     case STK_HP_ENUM:
       memcpy(&s, at, sizeof s);
-      snprintf(buf, cap, "%s", s ? s : "");
-      break;
+      return s ? s : "";
   }
   return buf;
 }

@@ -54,9 +54,9 @@ void stk_module_free(struct stk_module *m);
  * bad value. */
 SP_NODISCARD sp_status stk_module_set_hparam(struct stk_module *m, const char *name,
                                              const char *text, struct sp_err *err);
-/* The current value as text, for hparams.yaml and manifests; returns buf. */
-char *stk_module_hparam_text(const struct stk_module *m, const stk_hparam *hp, char *buf,
-                             size_t cap);
+/* The current value as text, for hparams.yaml and manifests: in buf, or a string value itself. */
+const char *stk_module_hparam_text(const struct stk_module *m, const stk_hparam *hp, char *buf,
+                                   size_t cap);
 
 /* Runs the user's setup. x: one sample of the training data, NULL when unknown. */
 SP_NODISCARD sp_status stk_module_setup(struct stk_module *m, const stk_sample *x,

@@ -264,6 +264,22 @@ struct sp_logger_list {
   size_t n;
 };
 
+/* One layer of `model.class: sequential`: only the fields of its class are set. */
+struct sp_layer_opts {
+  int kind;             /* index into sp_layer_classes.classes */
+  int64_t in, features; /* SP_INT_AUTO: what the layer before gives */
+  int64_t out, kernel;
+  int64_t stride; /* SP_INT_AUTO: the kernel's size */
+  int64_t padding, dilation, groups;
+  bool bias;
+  double eps, momentum, p;
+  int64_t vocab, dim;
+  struct sp_ints shape; /* of a sample */
+  int approximate;      /* gelu: 1 is the tanh form */
+};
+
+enum { SP_LAYERS_MAX = 256 };
+
 /* Names of another program's weights: tensor `theirs` of the file becomes parameter `ours`. */
 struct sp_weight_map {
   const char *theirs; /* may hold one *, which `ours` repeats */
@@ -308,6 +324,6 @@ struct sp_opt_class_table {
 };
 
 extern const struct sp_opt_class_table sp_optimizer_classes, sp_lr_classes, sp_callback_classes,
-    sp_logger_classes;
+    sp_logger_classes, sp_layer_classes;
 
 #endif

@@ -138,8 +138,9 @@ static sp_status split_class(const struct sp_opt_class_table *table, const struc
     return SP_OK;
   }
   const struct sp_node *only = node->first;
-  if (!class && node->n_children == 1 && (only->kind == SP_NODE_MAP || sp_node_is_null(only)) &&
-      sp_opt_class_find(table->classes, table->n_classes, only->key) >= 0) {
+  bool is_known = only && sp_opt_class_find(table->classes, table->n_classes, only->key) >= 0;
+  if (!class && node->n_children == 1 &&
+      (only->kind == SP_NODE_MAP || (is_known && sp_node_is_null(only)))) {
     *out_class = only;
     *out_map = only->kind == SP_NODE_MAP ? only : NULL;
     return SP_OK;

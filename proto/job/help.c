@@ -15,10 +15,10 @@ struct section {
 };
 
 static const struct section sections[] = {
-    {&sp_root_table, NULL},     {&sp_trainer_table, NULL}, {NULL, &sp_callback_classes},
-    {NULL, &sp_logger_classes}, {&sp_data_table, NULL},    {NULL, &sp_optimizer_classes},
-    {&sp_group_table, NULL},    {NULL, &sp_lr_classes},    {&sp_weights_table, NULL},
-    {&sp_predict_table, NULL},
+    {&sp_root_table, NULL},        {NULL, &sp_layer_classes},  {&sp_trainer_table, NULL},
+    {NULL, &sp_callback_classes},  {NULL, &sp_logger_classes}, {&sp_data_table, NULL},
+    {NULL, &sp_optimizer_classes}, {&sp_group_table, NULL},    {NULL, &sp_lr_classes},
+    {&sp_weights_table, NULL},     {&sp_predict_table, NULL},
 };
 
 enum { N_SECTIONS = sizeof sections / sizeof sections[0], KEY_COLUMNS = 28, TYPE_BYTES = 256 };
@@ -237,12 +237,21 @@ static const char intro[] =
     "`module`, "
     "the\npath of a shared object. All other keys are the module's own hyper-parameters; `stoker "
     "plan JOB`\n"
-    "lists them. `class: sequential` takes `layers`, a list, and `loss`:\n"
+    "lists them. A list of values is the same as one text with commas. `class: sequential` needs "
+    "no C:\n"
     "\n"
     "    model:\n"
     "      class: sequential\n"
-    "      layers: [flatten, {linear: {in: 784, out: 500}}, relu, {linear: {in: 500, out: 10}}]\n"
-    "      loss: cross_entropy\n";
+    "      layers: [flatten, {linear: {in: 784, out: 500}}, relu, {linear: {out: 10}}]\n"
+    "      loss: cross_entropy\n"
+    "\n"
+    "`layers` are listed below. `loss` is `cross_entropy` (default; integer labels), `mse`, `l1` "
+    "or\n"
+    "`bce_with_logits`. `target` is what the last layer is compared with: `y` (default), the "
+    "data's\n"
+    "labels, or `x`, the sample itself (an autoencoder). `metrics` is a list of `accuracy`, or "
+    "empty;\n"
+    "unless given, cross_entropy logs the accuracy. Names are train_loss, val_loss, val_acc, ...\n";
 
 static const char data_notes[] =
     "\n"

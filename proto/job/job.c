@@ -10,6 +10,7 @@
 #include "proto/job/args.h"
 #include "proto/job/bind.h"
 #include "proto/job/check.h"
+#include "proto/job/layers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -220,7 +221,15 @@ static sp_status bind_model(struct sp_job *job, const struct sp_node *node, stru
         "a shared object) is missing");
   }
   job->model = sp_node_get(job->tree, "model");
-  return SP_OK;
+  const struct sp_node *layers = sp_node_get(node, "layers");
+  if (!sp_job_model_class(job) || strcmp(found->text, "sequential") != 0) {
+    return SP_OK;
+  }
+  if (sp_node_is_null(layers)) {
+    return sp_fail_at(err, SP_EINVAL, &found->where,
+                      "model.layers is missing: a list such as [flatten, {linear: {out: 10}}]");
+  }
+  return sp_layers_text(job, layers, &job->layers, err);
 }
 
 static const struct section {

@@ -24,6 +24,7 @@ struct sp_job {
   struct sp_arena arena;
   struct sp_node *tree;  /* all sources merged: what was given, not the defaults */
   struct sp_node *model; /* a map with `class` or `module`, and the model's own options */
+  const char *layers;    /* model.layers of class sequential, checked, as text; else NULL */
   struct sp_root_opts root;
   struct sp_trainer_opts trainer;
   struct sp_callback_list callbacks;

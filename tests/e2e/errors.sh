@@ -21,6 +21,14 @@ model: {class: mlp}
 trainer:
   max_epoch: 3
 JOB
+cat >layers.yaml <<'JOB'
+model:
+  class: sequential
+  layers:
+    - flatten
+    - linear: {in: 700, out: 10}
+data: {kind: synthetic, num_samples: 100, num_val_samples: 10}
+JOB
 
 refused 2 'unknown\.yaml:3:3: trainer\.max_epoch: .*did you mean max_epochs' check unknown.yaml
 refused 2 'unknown\.yaml:3:3: .*max_epochs' fit unknown.yaml
@@ -28,6 +36,7 @@ refused 2 'did you mean max_epochs' fit job.yaml --trainer.max_epoch 3
 refused 2 "did you mean 'hidden'" fit job.yaml --model.hiden 3
 refused 2 'mpl' fit job.yaml --model.class mpl
 refused 2 'not built yet' fit job.yaml --trainer.recompute auto
+refused 10 'layers\.yaml:5:7: .*model\.layers\.1: linear: in is not' check layers.yaml
 refused 3 'nowhere\.yaml' fit nowhere.yaml
 refused 3 'nowhere' fit job.yaml --data.kind idx --data.path nowhere
 refused 3 'nowhere\.so' fit job.yaml --model.class null --model.module ./nowhere.so

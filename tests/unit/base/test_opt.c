@@ -266,7 +266,8 @@ static void test_tables_have_valid_rows(void **state) {
     check_rows(tables[i]->name, tables[i]->opts, tables[i]->n_opts, bytes[i]);
   }
   const struct sp_opt_class_table *tagged[] = {&sp_optimizer_classes, &sp_lr_classes,
-                                               &sp_callback_classes, &sp_logger_classes};
+                                               &sp_callback_classes, &sp_logger_classes,
+                                               &sp_layer_classes};
   for (size_t i = 0; i < sizeof tagged / sizeof tagged[0]; i++) {
     check_rows(tagged[i]->name, tagged[i]->common, tagged[i]->n_common, tagged[i]->self_bytes);
     for (size_t k = 0; k < tagged[i]->n_classes; k++) {

@@ -461,7 +461,8 @@ static void check_round_trip(void) {
 
 static const char full[] =
     "seed_everything: 3\nckpt_path: \"a: b\"\n"
-    "model:\n  class: sequential\n  layers: [{linear: {in: 3, out: 2}}, relu, 'null', ~]\n"
+    "model:\n  class: sequential\n  layers: [{linear: {in: 3, out: 2}}, relu]\n"
+    "  more: ['null', ~]\n"
     "data: {path: 'none', val_fraction: 0.1, batch_size: 1_0}\n"
     "optimizer: {class: adamw, betas: [0.8, 0.9], freeze: [a, 'b c'], groups: [{match: '*', lr: "
     "1}]}\n"

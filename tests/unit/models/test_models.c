@@ -45,6 +45,33 @@ static const struct mt_case small_cases[] = {
                  "11", "dropout", "0.1"},
      .x = {STK_I32, 1, {5}},
      .y = {STK_I32, 1, {5}}},
+    {.def = &stk_model_sequential,
+     .batch = 3,
+     .ids = 3,
+     .has_y = true,
+     .hparams = {"layers",
+                 "conv2d(in=auto, out=4, kernel=3, stride=1, padding=1, dilation=1, groups=1, "
+                 "bias=false), batch_norm(features=4, eps=1e-5, momentum=0.1), silu(), "
+                 "avg_pool(kernel=2, stride=auto), flatten(), layer_norm(features=auto, eps=1e-5, "
+                 "bias=true), dropout(p=0.1), linear(in=auto, out=3, bias=true)"},
+     .x = {STK_F32, 2, {6, 6}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_sequential,
+     .batch = 4,
+     .ids = 1,
+     .hparams = {"layers",
+                 "reshape(shape=1 12), linear(in=12, out=5, bias=true), gelu(approximate=tanh), "
+                 "flatten(), linear(in=5, out=12, bias=true), reshape(shape=2 6)",
+                 "loss", "mse", "target", "x"},
+     .x = {STK_F32, 2, {3, 4}},
+     .y = {STK_I32, 0, {0}}},
+    {.def = &stk_model_sequential,
+     .batch = 3,
+     .ids = 7,
+     .has_y = true,
+     .hparams = {"layers", "embedding(vocab=7, dim=6), tanh(), linear(in=auto, out=7, bias=true)"},
+     .x = {STK_I32, 1, {5}},
+     .y = {STK_I32, 1, {5}}},
 };
 
 /* Large enough that work is shared out between threads. */
@@ -105,7 +132,7 @@ static void test_model_find_known_name_returns_its_table(void **state) {
     assert_ptr_equal(stk_model_find(stk_model_at(n)->name), stk_model_at(n));
     n++;
   }
-  assert_int_equal(n, 4);
+  assert_int_equal(n, 5);
 }
 
 static void test_gpt_parameters_have_gpt2_names_in_order(void **state) {
