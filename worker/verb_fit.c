@@ -1,44 +1,32 @@
 /* `stoker fit`: plays supervisor in this process (state in memfds, publishing, logger files) behind
- * struct stk_host.
- *
- * A published checkpoint is a directory step-N; ModelCheckpoint's names are links to it, so that
- * two names of one step cost one copy. A link is replaced by rename, a directory goes when its last
- * name goes.
- */
-#include <dirent.h>
+ * struct stk_host: options of the job become the loop's, what leaves the loop becomes events, log
+ * rows (logs.h) and checkpoints (publish.h). */
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "engine/trainer/fit.h"
-#include "engine/trainer/loggers/csv.h"
-#include "engine/trainer/loggers/rundir.h"
-#include "engine/trainer/loggers/tfevents.h"
 #include "proto/base/mem.h"
 #include "worker/ckpt.h"
+#include "worker/logs.h"
+#include "worker/publish.h"
 #include "worker/verbs.h"
 
-enum { MAX_LOGGERS = 4, PROGRESS_NS = 50000000 };
+enum { PROGRESS_NS = 50000000 };
 
 struct fit {
   struct sw_emit *e;
   struct sw_setup s;
   struct stk_fit_config c;
-  char *run_dir;
-  char ckpt_dir[PATH_MAX];
-  struct stk_logger *loggers[MAX_LOGGERS];
-  int32_t n_loggers;
-  int64_t saved_step; /* step of saved_name, -1 */
-  char saved_name[64];
-  char newest[PATH_MAX + 80];
+  struct sw_logs logs;
+  struct sw_publish publish;
+  const char *dirpath; /* of checkpoints, NULL: in the run's directory */
   int64_t start_ns, last_progress_ns, window_ns, window_steps, window_samples;
   double steps_per_s, items_per_s;
   int64_t total_steps, run_samples;
-  bool ran, warned_logger;
+  bool ran;
 };
 
 static int64_t mono_ns(void *ctx) {
@@ -46,12 +34,6 @@ static int64_t mono_ns(void *ctx) {
   (void)ctx;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
-static double wall_s(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* ---- the host */
@@ -118,15 +100,7 @@ static void host_progress(void *ctx, const struct stk_progress *p, int32_t n,
 static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *names,
                          const double *values) {
   struct fit *f = ctx;
-  struct stk_log_values v = {
-      .step = step, .wall_s = wall_s(), .n = (size_t)n, .names = names, .values = values};
-  for (int32_t i = 0; i < f->n_loggers; i++) {
-    struct sp_err err = {0};
-    if (stk_logger_log(f->loggers[i], &v, &err) && !f->warned_logger) {
-      f->warned_logger = true; /* a full disk does not end a training; once is enough to say so */
-      sw_emit_text(f->e, SP_TEXT_WARNING, "logging failed, training goes on: %s\n", err.text);
-    }
-  }
+  sw_logs_put(&f->logs, step, n, names, values);
 }
 
 static void host_evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n,
@@ -148,121 +122,25 @@ static void host_evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_ba
   sw_emit_event(f->e, &ev);
 }
 
-static void tell_checkpoint(struct fit *f, const char *name, const struct stk_ckpt_saved *saved,
-                            double seconds, const struct sp_err *err) {
-  const struct stk_control *now = stk_session_state(f->s.session)->now;
-  char path[PATH_MAX + 200];
-  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
-  struct sp_event ev = {.kind = SP_EVENT_CHECKPOINT,
-                        .u.checkpoint = {.ok = err->status == SP_OK,
-                                         .path = path,
-                                         .error = err->text,
-                                         .epoch = now->epoch,
-                                         .step = now->global_step,
-                                         .n_bytes = saved ? (int64_t)saved->bytes : 0,
-                                         .seconds = seconds}};
-  sw_emit_event(f->e, &ev);
-}
-
-/* Makes `name` point to `target`, atomically. */
-static sp_status link_name(const struct fit *f, const char *name, const char *target,
-                           struct sp_err *err) {
-  char path[PATH_MAX + 200], tmp[PATH_MAX + 220];
-  if (strcmp(name, target) == 0) {
-    return SP_OK;
-  }
-  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
-  snprintf(tmp, sizeof tmp, "%s.tmp-%d", path, (int)getpid());
-  (void)unlink(tmp);
-  if (symlink(target, tmp) != 0 || rename(tmp, path) != 0) {
-    sp_status st = sp_fail_errno(err, "checkpoint name %s", path);
-    (void)unlink(tmp);
-    return st;
-  }
-  return SP_OK;
-}
-
-/* True when some name in the directory points to `target`. */
-static bool has_name(const struct fit *f, const char *target) {
-  DIR *d = opendir(f->ckpt_dir);
-  bool found = false;
-  for (struct dirent *e = d ? readdir(d) : NULL; e && !found; e = readdir(d)) {
-    char path[PATH_MAX + 300], to[256];
-    snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, e->d_name);
-    ssize_t n = readlink(path, to, sizeof to - 1);
-    to[n > 0 ? n : 0] = '\0';
-    found = n > 0 && strcmp(to, target) == 0;
-  }
-  if (d) {
-    closedir(d);
-  }
-  return found;
+static sp_status host_save(void *ctx, const char *name, const char *link, struct sp_err *err) {
+  struct fit *f = ctx;
+  (void)link; /* every name is a link */
+  return sw_publish_save(&f->publish, name, err);
 }
 
 static void host_remove(void *ctx, const char *name) {
   struct fit *f = ctx;
-  char path[PATH_MAX + 200], target[256];
-  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
-  ssize_t n = readlink(path, target, sizeof target - 1);
-  if (n <= 0 || unlink(path) != 0) {
-    return;
-  }
-  target[n] = '\0';
-  struct sp_err err = {0};
-  if (!has_name(f, target) && !strchr(target, '/') && stk_ckpt_remove(f->ckpt_dir, target, &err)) {
-    sw_emit_text(f->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", err.text);
-  }
-}
-
-/* The published directory of the committed step: saved now, unless this step was saved before. */
-static sp_status save_step(struct fit *f, struct sp_err *err) {
-  int64_t step = stk_session_state(f->s.session)->now->global_step, t = mono_ns(NULL);
-  struct stk_ckpt_saved saved = {0};
-  if (f->saved_step == step) {
-    return SP_OK;
-  }
-  sp_status st = sw_ckpt_save(&f->s, f->ckpt_dir, f->run_dir, &saved, err);
-  struct sp_err told = {.status = st};
-  if (st) {
-    told = *err;
-  }
-  tell_checkpoint(f, st ? "step" : saved.name, &saved, (double)(mono_ns(NULL) - t) * 1e-9, &told);
-  if (!st) {
-    f->saved_step = step;
-    snprintf(f->saved_name, sizeof f->saved_name, "%s", saved.name);
-    snprintf(f->newest, sizeof f->newest, "%s/%s", f->ckpt_dir, saved.name);
-  }
-  return st;
-}
-
-static sp_status host_save(void *ctx, const char *name, const char *link, struct sp_err *err) {
-  struct fit *f = ctx;
-  char old[PATH_MAX + 200], target[256] = "";
-  (void)link; /* every name is a link */
-  sp_status st = save_step(f, err);
-  if (st) {
-    return st;
-  }
-  snprintf(old, sizeof old, "%s/%s", f->ckpt_dir, name);
-  ssize_t n = readlink(old, target, sizeof target - 1);
-  target[n > 0 ? n : 0] = '\0';
-  st = link_name(f, name, f->saved_name, err);
-  if (!st && n > 0 && strcmp(target, f->saved_name) != 0 && !strchr(target, '/') &&
-      !has_name(f, target)) {
-    struct sp_err ignored = {0}; /* what "last" pointed to before */
-    if (stk_ckpt_remove(f->ckpt_dir, target, &ignored)) {
-      sw_emit_text(f->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", ignored.text);
-    }
-  }
-  return st;
+  sw_publish_remove(&f->publish, name);
 }
 
 static bool host_exists(void *ctx, const char *name) {
   const struct fit *f = ctx;
-  char path[PATH_MAX + 200];
-  struct stat st;
-  snprintf(path, sizeof path, "%s/%s", f->ckpt_dir, name);
-  return lstat(path, &st) == 0;
+  return sw_publish_exists(&f->publish, name);
+}
+
+static void host_positions(void *ctx, int64_t out[STK_CONTROL_LOGGERS]) {
+  const struct fit *f = ctx;
+  sw_logs_positions(&f->logs, out);
 }
 
 /* ---- configuration */
@@ -323,7 +201,7 @@ static sp_status add_checkpoint(struct fit *f, const struct sp_checkpoint_opts *
                    "model_checkpoint.dirpath: only the first callback's may be given");
   }
   if (o->dirpath) {
-    snprintf(f->ckpt_dir, sizeof f->ckpt_dir, "%s", o->dirpath);
+    f->dirpath = o->dirpath;
   }
   struct stk_model_checkpoint_options m = stk_model_checkpoint_defaults();
   m.filename = o->filename ? o->filename : m.filename;
@@ -363,7 +241,6 @@ static sp_status add_callbacks(struct fit *f, struct sp_err *err) {
   const struct sp_job *job = f->s.job;
   bool inert = job->trainer.fast_dev_run > 0, has_ckpt = false;
   sp_status st = SP_OK;
-  snprintf(f->ckpt_dir, sizeof f->ckpt_dir, "%s/checkpoints", f->run_dir);
   for (size_t i = 0; i < job->callbacks.n && !st; i++) {
     const struct sp_callback_opts *c = &job->callbacks.items[i];
     if (c->kind == SP_CALLBACK_MODEL_CHECKPOINT) {
@@ -385,61 +262,6 @@ static sp_status add_callbacks(struct fit *f, struct sp_err *err) {
     st = add_checkpoint(f, &plain, err);
   }
   return st;
-}
-
-static sp_status open_run_dir(struct fit *f, struct sp_err *err) {
-  const struct sp_job *job = f->s.job;
-  const struct sp_logger_opts *first = job->loggers.n ? &job->loggers.items[0] : NULL;
-  const char *root = job->trainer.default_root_dir ? job->trainer.default_root_dir : ".";
-  char version[64];
-  const char *v = first ? first->version : NULL;
-  if (v && strspn(v, "0123456789") == strlen(v)) {
-    snprintf(version, sizeof version, "version_%.40s", v);
-    v = version;
-  }
-  return stk_rundir_create(first && first->save_dir ? first->save_dir : root,
-                           first && first->name ? first->name : "stoker_logs", v, &f->run_dir, err);
-}
-
-static sp_status write_configs(struct fit *f, struct sp_err *err) {
-  struct sp_buf b;
-  struct stk_hparam_text h[128];
-  char text[128][96];
-  size_t n = 0;
-  sp_buf_init(&b, 1 << 20);
-  sp_job_print(f->s.job, &b);
-  sp_status st = stk_rundir_write(f->run_dir, "config.yaml", b.data ? b.data : "", b.length, err);
-  sp_buf_free(&b);
-  for (const stk_hparam *p = f->s.module->def->hparams; p && p->name && n < 128; p++) {
-    h[n].key = p->name;
-    h[n].value = stk_module_hparam_text(f->s.module, p, text[n], sizeof text[n]);
-    n++;
-  }
-  st = st ? st : stk_rundir_write_hparams(f->run_dir, h, n, err);
-  for (int32_t i = 0; i < f->n_loggers && !st; i++) {
-    st = stk_logger_log_hparams(f->loggers[i], h, n, wall_s(), err);
-  }
-  return st;
-}
-
-static sp_status open_loggers(struct fit *f, struct sp_err *err) {
-  const struct sp_job *job = f->s.job;
-  sp_status st = SP_OK;
-  if (job->trainer.fast_dev_run > 0) {
-    return SP_OK;
-  }
-  for (size_t i = 0; i < job->loggers.n && i < MAX_LOGGERS && !st; i++) {
-    if (job->loggers.items[i].kind == SP_LOGGER_CSV) {
-      st = stk_csv_open(f->run_dir, &f->loggers[f->n_loggers], err);
-    } else {
-      char host[128] = "localhost";
-      (void)gethostname(host, sizeof host - 1);
-      struct stk_tfevents_options o = {f->run_dir, wall_s(), host, (int64_t)getpid()};
-      st = stk_tfevents_create(&o, &f->loggers[f->n_loggers], err);
-    }
-    f->n_loggers += st ? 0 : 1;
-  }
-  return st ? st : write_configs(f, err);
 }
 
 static sp_status start_state(struct fit *f, char *resumed, size_t cap, struct sp_err *err) {
@@ -505,7 +327,7 @@ static void tell_start(struct fit *f, const char *resumed) {
       .u.run_started = {
           .verb = "fit",
           .model = m->def->name,
-          .log_dir = f->run_dir,
+          .log_dir = f->logs.dir,
           .resumed_from = resumed,
           .kernels = f->s.kernels->isa,
           .precision = job->trainer.precision == SP_PRECISION_64 ? "64-true" : "32-true",
@@ -530,6 +352,22 @@ static void tell_start(struct fit *f, const char *resumed) {
   sp_free(shapes);
 }
 
+static sp_status open_outputs(struct fit *f, const char *resumed, struct sp_err *err) {
+  struct stk_control *now = stk_session_state(f->s.session)->now;
+  char dir[PATH_MAX];
+  sp_status st = sw_logs_open(&f->s, f->e, resumed, now->log_position, &f->logs, err);
+  if (st) {
+    return st;
+  }
+  snprintf(dir, sizeof dir, "%.4000s%s", f->dirpath ? f->dirpath : f->logs.dir,
+           f->dirpath ? "" : "/checkpoints");
+  sw_publish_init(&f->publish, &f->s, f->e, f->logs.dir, dir, resumed);
+  for (int32_t i = 0; *resumed && !sw_publish_goes_on(&f->publish) && i < f->c.n_ckpt; i++) {
+    stk_model_checkpoint_forget_names(&now->ckpt[i]);
+  }
+  return SP_OK;
+}
+
 static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, size_t cap,
                          struct sp_err *err) {
   sp_status st = sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
@@ -547,11 +385,12 @@ static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, si
                                 .save = host_save,
                                 .remove = host_remove,
                                 .exists = host_exists,
+                                .positions = host_positions,
                                 .say = host_say};
-  st = start_state(f, resumed, cap, err);
-  st = st ? st : open_run_dir(f, err);
-  st = st ? st : add_callbacks(f, err);
-  return st ? st : open_loggers(f, err);
+  st = add_callbacks(f, err);
+  st = st ? st : sw_logs_check(f->s.job, err);
+  st = st ? st : start_state(f, resumed, cap, err);
+  return st ? st : open_outputs(f, resumed, err);
 }
 
 static void tell_stop(struct fit *f, stk_stop why) {
@@ -582,7 +421,6 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
     return sw_emit_result(e, &err, false, &r);
   }
   f->e = e;
-  f->saved_step = -1;
   sp_status st = prepare(f, argc, argv, resumed, sizeof resumed, &err);
   st = st ? st : stk_fit_new(&f->c, f->s.session, &loop, &err);
   if (!st) {
@@ -592,39 +430,30 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
     st = stk_fit_run(loop, &why, &err);
     tell_stop(f, why);
     if (!st && why == STK_STOP_SIGNAL) {
-      st = save_step(f, &err);
-      st = st ? st : link_name(f, "last", f->saved_name, &err);
+      st = sw_publish_save(&f->publish, "last", &err);
       r.exit = SP_EXIT_JOB_CANCELED;
       snprintf(next[r.n_next++], sizeof next[0], "stoker fit %s --ckpt_path %s",
-               argc > 0 ? argv[0] : "JOB", f->newest);
-    } else if (!st && f->newest[0]) {
+               argc > 0 ? argv[0] : "JOB", f->publish.newest);
+    } else if (!st && f->publish.newest[0]) {
       snprintf(next[r.n_next++], sizeof next[0], "stoker validate %s --ckpt_path %s",
-               argc > 0 ? argv[0] : "JOB", f->newest);
-      snprintf(next[r.n_next++], sizeof next[0], "stoker ckpt show %s", f->newest);
+               argc > 0 ? argv[0] : "JOB", f->publish.newest);
+      snprintf(next[r.n_next++], sizeof next[0], "stoker ckpt show %s", f->publish.newest);
     }
     r.seconds = (double)(mono_ns(NULL) - f->start_ns) * 1e-9;
     r.epoch = stk_session_state(f->s.session)->now->epoch;
     r.step = stk_session_state(f->s.session)->now->global_step;
   }
-  for (int32_t i = 0; i < f->n_loggers; i++) {
-    struct sp_err ignored = {0};
-    stk_log_end end = st                       ? STK_LOG_FAILED
-                      : why == STK_STOP_SIGNAL ? STK_LOG_INTERRUPTED
-                                               : STK_LOG_SUCCESS;
-    if (stk_logger_finalize(f->loggers[i], end, &ignored)) {
-      sw_emit_text(e, SP_TEXT_WARNING, "%s\n", ignored.text);
-    }
-    stk_logger_free(f->loggers[i]);
-  }
+  sw_logs_close(&f->logs, st                       ? STK_LOG_FAILED
+                          : why == STK_STOP_SIGNAL ? STK_LOG_INTERRUPTED
+                                                   : STK_LOG_SUCCESS);
   for (size_t i = 0; i < r.n_next; i++) {
     next_list[i] = next[i];
   }
   r.next = next_list;
-  r.ckpt_last = f->newest;
+  r.ckpt_last = f->publish.newest;
   int exit_code = sw_emit_result(e, &err, f->ran, &r);
   stk_fit_free(loop);
   sw_setup_close(&f->s);
-  sp_free(f->run_dir);
   sp_free(f);
   return exit_code;
 }

@@ -20,7 +20,8 @@ enum {
   STK_CONTROL_VERSION = 1,
   STK_CONTROL_EARLY = 4,
   STK_CONTROL_CKPT = 4,
-  STK_CONTROL_METRICS = 128
+  STK_CONTROL_METRICS = 128,
+  STK_CONTROL_LOGGERS = 2
 };
 
 /* What the fit loop does next. */
@@ -68,8 +69,8 @@ struct stk_control {
   struct stk_model_checkpoint ckpt[STK_CONTROL_CKPT];
   int32_t n_metrics, n_lanes;
   struct stk_metric_value metrics[STK_CONTROL_METRICS];
-  int64_t log_position[2];              /* committed bytes of the logger files */
-  uint32_t module_offset, module_bytes; /* the module's state, from the page's start */
+  int64_t log_position[STK_CONTROL_LOGGERS]; /* of each kind of logger; 0: none */
+  uint32_t module_offset, module_bytes;      /* the module's state, from the page's start */
   uint32_t acc_offset,
       n_acc; /* struct stk_acc [n_lanes][STK_GRAPH_MAX_LOGS] of the training epoch */
 };

@@ -563,6 +563,9 @@ sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
   if (st) {
     return st;
   }
+  if (f->c.host.positions) {
+    f->c.host.positions(f->c.host.ctx, f->now->log_position);
+  }
   stk_state_commit(stk_session_state(f->s));
   if (f->n_saves) {
     do_saves(f);

@@ -50,6 +50,8 @@ struct stk_host {
   void (*remove)(void *ctx, const char *name);
   bool (*exists)(void *ctx, const char *name);
   void (*say)(void *ctx, const char *text); /* a sentence for the user */
+  /* What the loggers have written so far: committed with the page. NULL: nothing to keep. */
+  void (*positions)(void *ctx, int64_t out[STK_CONTROL_LOGGERS]);
 };
 
 struct stk_fit_early {

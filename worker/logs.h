@@ -1,0 +1,48 @@
+/* The run's log directory and the loggers in it.
+ *
+ * A fresh run gets a new version directory. A resumed one goes on in the directory of the run that
+ * it resumes, each file rewound to the position committed with the resumed step, so that a run that
+ * was cut and resumed has the rows of a whole one; unless that directory is gone or the job's
+ * logger now names another place: then it gets a new version too. Lightning's layout:
+ * save_dir/name/version_N.
+ *
+ * A logger that fails does not end a training: it is told once. One thread; sw_logs_close frees.
+ */
+#ifndef SW_LOGS_H
+#define SW_LOGS_H
+
+#include "engine/trainer/loggers/logger.h"
+#include "worker/emit.h"
+#include "worker/setup.h"
+
+struct sw_logs {
+  struct sw_emit *e;
+  char *dir;                                  /* of the run */
+  bool goes_on;                               /* it is the resumed run's */
+  struct stk_logger *of[STK_CONTROL_LOGGERS]; /* by sp_logger_class; NULL: none */
+  bool warned;
+};
+
+/* Refuses loggers that would write the same file, or that name a directory other than the first
+ * one's: before anything is made. */
+SP_NODISCARD sp_status sw_logs_check(const struct sp_job *job, struct sp_err *err);
+
+/* Opens the directory and its loggers. resumed: the checkpoint's path, "" for a fresh run;
+ * position: what its control page says, by kind. *out is to be closed whatever is returned. */
+SP_NODISCARD sp_status sw_logs_open(const struct sw_setup *s, struct sw_emit *e,
+                                    const char *resumed, const int64_t *position,
+                                    struct sw_logs *out, struct sp_err *err);
+
+void sw_logs_put(struct sw_logs *l, int64_t step, int32_t n, const char *const *names,
+                 const double *values);
+
+/* What the next commit keeps: the position of each kind, 0 where there is none. */
+void sw_logs_positions(const struct sw_logs *l, int64_t out[STK_CONTROL_LOGGERS]);
+
+void sw_logs_close(struct sw_logs *l, stk_log_end end);
+
+/* The directory of the run that a checkpoint belongs to (the one that holds `checkpoints`, else the
+ * one that its manifest names), absolute; false when it is gone. */
+bool sw_run_dir_of(const char *ckpt, char out[PATH_MAX]);
+
+#endif

@@ -1,0 +1,154 @@
+/* Checkpoint names as links to published directories. See publish.h. */
+#include "worker/publish.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "worker/ckpt.h"
+
+static double mono_s(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+void sw_publish_init(struct sw_publish *p, struct sw_setup *s, struct sw_emit *e, const char *run,
+                     const char *dir, const char *resumed) {
+  char real[PATH_MAX], parent[PATH_MAX];
+  *p = (struct sw_publish){.s = s, .e = e, .run = run, .saved_step = -1};
+  snprintf(p->dir, sizeof p->dir, "%s", dir);
+  char *slash = *resumed && realpath(resumed, real) ? strrchr(real, '/') : NULL;
+  if (slash) {
+    *slash = '\0';
+    if (realpath(dir, parent) && strcmp(parent, real) == 0) {
+      snprintf(p->resumed, sizeof p->resumed, "%.63s", slash + 1);
+    }
+  }
+}
+
+bool sw_publish_goes_on(const struct sw_publish *p) {
+  return p->resumed[0] != '\0';
+}
+
+static void tell(struct sw_publish *p, const char *name, const struct stk_ckpt_saved *saved,
+                 double seconds, const struct sp_err *err) {
+  const struct stk_control *now = stk_session_state(p->s->session)->now;
+  char path[PATH_MAX + 200];
+  snprintf(path, sizeof path, "%s/%s", p->dir, name);
+  struct sp_event ev = {.kind = SP_EVENT_CHECKPOINT,
+                        .u.checkpoint = {.ok = err->status == SP_OK,
+                                         .path = path,
+                                         .error = err->text,
+                                         .epoch = now->epoch,
+                                         .step = now->global_step,
+                                         .n_bytes = (int64_t)saved->bytes,
+                                         .seconds = seconds}};
+  sw_emit_event(p->e, &ev);
+}
+
+/* What a name points to; "" when it is no link. */
+static void read_name(const struct sw_publish *p, const char *name, char out_target[256]) {
+  char path[PATH_MAX + 300];
+  snprintf(path, sizeof path, "%s/%s", p->dir, name);
+  ssize_t n = readlink(path, out_target, 255);
+  out_target[n > 0 ? n : 0] = '\0';
+}
+
+/* Makes `name` point to `target`, atomically. */
+static sp_status link_name(const struct sw_publish *p, const char *name, const char *target,
+                           struct sp_err *err) {
+  char path[PATH_MAX + 200], tmp[PATH_MAX + 220];
+  if (strcmp(name, target) == 0) {
+    return SP_OK;
+  }
+  snprintf(path, sizeof path, "%s/%s", p->dir, name);
+  snprintf(tmp, sizeof tmp, "%s.tmp-%d", path, (int)getpid());
+  (void)unlink(tmp);
+  if (symlink(target, tmp) != 0 || rename(tmp, path) != 0) {
+    sp_status st = sp_fail_errno(err, "checkpoint name %s", path);
+    (void)unlink(tmp);
+    return st;
+  }
+  return SP_OK;
+}
+
+static bool has_name(const struct sw_publish *p, const char *target) {
+  DIR *d = opendir(p->dir);
+  bool found = false;
+  for (struct dirent *e = d ? readdir(d) : NULL; e && !found; e = readdir(d)) {
+    char to[256];
+    read_name(p, e->d_name, to);
+    found = strcmp(to, target) == 0;
+  }
+  if (d) {
+    closedir(d);
+  }
+  return found;
+}
+
+/* Removes a published directory that has lost its last name. */
+static void drop_unnamed(struct sw_publish *p, const char *target) {
+  struct sp_err err = {0};
+  if (!*target || strchr(target, '/') || strcmp(target, p->resumed) == 0 || has_name(p, target)) {
+    return;
+  }
+  if (stk_ckpt_remove(p->dir, target, &err)) {
+    sw_emit_text(p->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", err.text);
+  }
+}
+
+void sw_publish_remove(struct sw_publish *p, const char *name) {
+  char path[PATH_MAX + 200], target[256];
+  snprintf(path, sizeof path, "%s/%s", p->dir, name);
+  read_name(p, name, target);
+  if (*target && unlink(path) == 0) {
+    drop_unnamed(p, target);
+  }
+}
+
+static sp_status save_step(struct sw_publish *p, struct sp_err *err) {
+  int64_t step = stk_session_state(p->s->session)->now->global_step;
+  double since = mono_s();
+  struct stk_ckpt_saved saved = {0};
+  if (p->saved_step == step) {
+    return SP_OK;
+  }
+  sp_status st = sw_ckpt_save(p->s, p->dir, p->run, &saved, err);
+  struct sp_err told = {.status = st};
+  if (st) {
+    told = *err;
+  }
+  tell(p, st ? "step" : saved.name, &saved, mono_s() - since, &told);
+  if (!st) {
+    p->saved_step = step;
+    snprintf(p->saved_name, sizeof p->saved_name, "%s", saved.name);
+    snprintf(p->newest, sizeof p->newest, "%s/%s", p->dir, saved.name);
+  }
+  return st;
+}
+
+sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err *err) {
+  char before[256];
+  sp_status st = save_step(p, err);
+  if (st) {
+    return st;
+  }
+  read_name(p, name, before);
+  st = link_name(p, name, p->saved_name, err);
+  if (!st && strcmp(before, p->saved_name) != 0) {
+    drop_unnamed(p, before);
+  }
+  return st;
+}
+
+bool sw_publish_exists(const struct sw_publish *p, const char *name) {
+  char path[PATH_MAX + 200];
+  struct stat st;
+  snprintf(path, sizeof path, "%s/%s", p->dir, name);
+  return lstat(path, &st) == 0;
+}
