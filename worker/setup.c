@@ -297,6 +297,32 @@ static sp_status open_test(struct sw_setup *s, bool predict, struct sp_err *err)
   return SP_OK;
 }
 
+static sp_status open_datasets(struct sw_setup *s, stk_stage stage, struct sp_err *err) {
+  sp_status st = open_data(s, s->job->data.path, STK_DATA_TRAIN, &s->train, err);
+  if (!st) {
+    s->info = *stk_dataset_info(s->train);
+    s->train_range = whole(s->train);
+    st = open_val(s, err);
+  }
+  return st || (stage != STK_TEST && stage != STK_PREDICT)
+             ? st
+             : open_test(s, stage == STK_PREDICT, err);
+}
+
+/* Sampling text reads no data: the window is the model's. */
+static sp_status text_info(struct sw_setup *s, struct sp_err *err) {
+  int64_t block = hparam_int(s->module, "block_size");
+  block = block > 0 ? block : s->job->data.seq_len;
+  if (block <= 0) {
+    return sp_fail(err, SP_EINVAL,
+                   "predict.generate: give model.block_size or data.seq_len, the tokens that the "
+                   "model sees at once");
+  }
+  s->info.x = s->info.y = (stk_sample){.dtype = STK_I32, .rank = 1, .dims = {block}};
+  s->info.has_y = 1;
+  return SP_OK;
+}
+
 /* Ids are checked as they are read: the graph says below what they must be. */
 static void set_limits(struct stk_dataset *ds, const struct stk_graph *g) {
   int64_t x = 0, y = 0;
@@ -393,11 +419,10 @@ static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session
 
 static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
   const struct sp_trainer_opts *t = &s->job->trainer;
-  const stk_reader_info *info = stk_dataset_info(s->train);
   struct stk_session_config c = {.module = s->module,
-                                 .x = info->x,
-                                 .y = info->y,
-                                 .has_y = info->has_y != 0,
+                                 .x = s->info.x,
+                                 .y = s->info.y,
+                                 .has_y = s->info.has_y != 0,
                                  .kernels = s->kernels,
                                  .pool = s->pool,
                                  .real_bits = t->precision == SP_PRECISION_64 ? 64 : 32,
@@ -508,22 +533,16 @@ sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args
                            patience */
   st = st ? st : open_module(s, err);
   alarm(0);
-  st = st ? st : open_data(s, s->job->data.path, STK_DATA_TRAIN, &s->train, err);
-  if (!st) {
-    s->train_range = whole(s->train);
-    st = open_val(s, err);
-  }
-  if (!st && (stage == STK_TEST || stage == STK_PREDICT)) {
-    st = open_test(s, stage == STK_PREDICT, err);
-  }
+  bool samples_text = !st && stage == STK_PREDICT && s->job->predict.generate > 0;
+  st = st ? st : samples_text ? text_info(s, err) : open_datasets(s, stage, err);
   st = st ? st : choose_kernels(s, err);
   if (!st) {
     alarm(SETUP_SECONDS);
-    st = stk_module_setup(s->module, &stk_dataset_info(s->train)->x, err);
+    st = stk_module_setup(s->module, &s->info.x, err);
     stk_fp_enter();
   }
   st = st ? st : make_session(s, err);
-  st = st ? st : open_loaders(s, stage, err);
+  st = st || samples_text ? st : open_loaders(s, stage, err);
   alarm(0);
   return st ? place_complaint(s, err) : SP_OK;
 }

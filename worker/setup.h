@@ -29,6 +29,7 @@ struct sw_setup {
   stk_pool *pool;
   struct sw_inflate inflate;
   struct stk_data_opener opener;
+  stk_reader_info info; /* of the training data; where text is sampled, what the model reads */
   struct stk_dataset *train, *val, *test; /* val and test may be the same as train */
   struct stk_data_range train_range, val_range, test_range;
   bool has_val, own_val, own_test;
@@ -46,7 +47,8 @@ struct sw_setup {
 };
 
 /* Loads the job file with overrides, the module and its setup; opens the data; makes the session
- * with its training (or, for other verbs, evaluation) program; opens the loaders. */
+ * with its training (or, for other verbs, evaluation) program; opens the loaders. Sampling text
+ * (predict.generate) opens neither data nor loaders. */
 SP_NODISCARD sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args,
                                      stk_stage stage, struct sw_setup *out, struct sp_err *err);
 void sw_setup_close(struct sw_setup *s);

@@ -7,6 +7,7 @@
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
 #include "worker/ckpt.h"
+#include "worker/generate.h"
 #include "worker/npy_writer.h"
 #include "worker/verbs.h"
 
@@ -150,11 +151,10 @@ int sw_verb_predict(struct sw_emit *e, int argc, char **argv) {
   v->stage = SP_STAGE_PREDICT;
   sp_status st = sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
                                (size_t)(argc > 0 ? argc - 1 : 0), STK_PREDICT, &v->s, &err);
-  if (!st && v->s.job->predict.generate > 0) {
-    st = sp_fail(&err, SP_EUNSUPPORTED, "predict.generate is not built yet");
-  }
   st = st ? st : open_weights(v, &err);
-  if (!st) {
+  if (!st && v->s.job->predict.generate > 0) {
+    st = sw_generate(e, &v->s, &err);
+  } else if (!st) {
     const char *path = v->s.job->predict.output ? v->s.job->predict.output : "predictions.npy";
     struct sw_npy out = {0};
     st = sw_npy_open(&out, path, stk_loader_sampler(v->s.test_loader)->n, &err);

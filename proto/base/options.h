@@ -295,10 +295,11 @@ struct sp_weights_opts {
 
 struct sp_predict_opts {
   const char *output; /* predictions.npy; NULL: in the log directory */
-  int64_t generate;   /* gpt: bytes to sample; 0 none */
+  int64_t generate;   /* gpt: tokens to sample; 0 none */
   const char *prompt; /* gpt: what sampling goes on from; NULL none */
   double temperature; /* 0 takes the likeliest */
   int64_t top_k;      /* 0 all */
+  int64_t seed;       /* SP_INT_NONE: seed_everything */
 };
 
 /* Top-level keys that are plain values. */

@@ -86,13 +86,18 @@ static const struct sp_opt predict_rows[] = {
             "The file that predictions go to, in dataset order. none: predictions.npy in the log "
             "directory."),
     ROW(INT, generate, .def = "0", .min = 0, .max = 1 << 24,
-        .help = "gpt: sample this many tokens instead of predicting a data set."),
+        .help = "gpt: sample this many tokens, to standard output, instead of predicting a data "
+                "set. Also --generate, as the next four have short names."),
     ROW(STRING, prompt, .def = "none", .flags = SP_OPT_NONE,
-        .help = "gpt: the text to go on from."),
+        .help = "gpt: the text to go on from; with more than 256 tokens their numbers. none: the "
+                "beginning of a line."),
     ROW(FLOAT, temperature, .def = "1.0", .min = 0, .max = 1000,
-        .help = "gpt: below 1 is bolder, 0 always takes the likeliest token."),
+        .help =
+            "gpt: below 1 is more careful, above 1 bolder; 0 always takes the likeliest token."),
     ROW(INT, top_k, .def = "0", .min = 0, .max = 1 << 24,
         .help = "gpt: sample from the k likeliest tokens only; 0 is all."),
+    ROW(INT, seed, .def = "none", .flags = SP_OPT_NONE, .min = 0, .max = 1e15,
+        .help = "gpt: another seed gives another text. none: seed_everything."),
 };
 
 const struct sp_opt_table sp_predict_table = {"predict", "What `stoker predict` writes.",

@@ -19,6 +19,9 @@ static const struct {
 } short_names[] = {
     {"generate", "predict.generate"},
     {"prompt", "predict.prompt"},
+    {"temperature", "predict.temperature"},
+    {"top_k", "predict.top_k"},
+    {"seed", "predict.seed"},
 };
 
 /* Sections whose value may be a class name alone. */

@@ -264,8 +264,9 @@ static sp_status check_start(const struct sp_job *job, struct sp_err *err) {
     FAIL("weights.path", "it starts a new run and ckpt_path goes on with an old one; give one");
   }
   if (job->predict.generate == 0) {
-    static const char *const keys[] = {"predict.prompt", "predict.temperature", "predict.top_k"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const keys[] = {"predict.prompt", "predict.temperature", "predict.top_k",
+                                       "predict.seed"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
       struct sp_where where = sp_job_where(job, keys[i]);
       if (where.source) {
         return sp_fail_at(err, SP_EINVAL, &where, "%s: it needs predict.generate", keys[i]);

@@ -426,6 +426,7 @@ static void test_job_impossible_combinations_are_refused(void **state) {
        "give "
        "one"},
       {BASE "predict: {prompt: x}\n", "job.yaml:5:19: predict.prompt: it needs predict.generate"},
+      {BASE "predict: {seed: 3}\n", "job.yaml:5:17: predict.seed: it needs predict.generate"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
     expect_error(cases[i].text, NULL, cases[i].message);
