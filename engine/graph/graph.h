@@ -106,6 +106,7 @@ struct stk_graph {
   stk_dtype real; /* STK_F32 or STK_F64 */
   int64_t batch;
   uint32_t n_random; /* ordinals given to random ops */
+  uint64_t identity; /* stk_graph_hash before the passes that change no result; 0: not taken yet */
   bool in_backward;
   struct sp_err err;
   bool failed;

@@ -30,9 +30,8 @@ typedef enum stk_phase {
   STK_PHASE_SANITY, /* sanity check */
   STK_PHASE_TRAIN_START,
   STK_PHASE_EPOCH_START,
-  STK_PHASE_BATCH,     /* the next accumulation window */
-  STK_PHASE_BATCH_END, /* the window stepped: schedules, hooks, logging, callbacks */
-  STK_PHASE_VALIDATE,  /* validation inside or at the end of the epoch, from its beginning */
+  STK_PHASE_BATCH,    /* the next accumulation window, its hooks and logging */
+  STK_PHASE_VALIDATE, /* validation inside or at the end of the epoch, from its beginning */
   STK_PHASE_EPOCH_END,
   STK_PHASE_DONE,
   STK_PHASE_COUNT

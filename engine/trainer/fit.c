@@ -330,36 +330,6 @@ static sp_status observe(stk_fit *f, sp_lr_interval at, int64_t done, struct sp_
   return SP_OK;
 }
 
-static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
-  if (epoch_over(f)) {
-    f->now->phase = STK_PHASE_EPOCH_END;
-    return SP_OK;
-  }
-  open_window(f);
-  if (f->run.window == 0) {
-    f->now->phase = STK_PHASE_EPOCH_END;
-    return SP_OK;
-  }
-  learning_rates(f);
-  struct stk_window w = {.batch = next_batch,
-                         .ctx = f,
-                         .n_micro = f->run.window,
-                         .lr = f->lr,
-                         .epoch_acc = stk_control_acc(f->now, 0)};
-  struct stk_window_result r;
-  sp_status st = stk_session_train(f->s, &w, &r, err);
-  if (st) {
-    return st;
-  }
-  f->logged = r.logged;
-  f->loss = r.loss;
-  f->samples = r.samples;
-  f->now->batch += f->run.window;
-  f->now->total_batches += f->run.window;
-  f->now->phase = STK_PHASE_BATCH_END;
-  return SP_OK;
-}
-
 static bool validation_due(const stk_fit *f) {
   if (!f->c.val || f->c.val_every <= 0 || f->c.n_val_batches <= 0) {
     return false;
@@ -420,7 +390,8 @@ static void log_batch(stk_fit *f, bool due) {
   }
 }
 
-static sp_status phase_batch_end(stk_fit *f, struct sp_err *err) {
+/* The window stepped: logging, hooks, callbacks. */
+static sp_status batch_end(stk_fit *f, struct sp_err *err) {
   bool due =
       f->c.log_every > 0 && (f->now->global_step % f->c.log_every == 0 || f->now->should_stop);
   check_time(f);
@@ -432,6 +403,36 @@ static sp_status phase_batch_end(stk_fit *f, struct sp_err *err) {
   bool validate = validation_due(f);
   f->now->phase = validate ? STK_PHASE_VALIDATE : STK_PHASE_BATCH;
   return decide_saves(f, STK_CKPT_TRAIN_BATCH_END, validate, err);
+}
+
+/* One window and what follows it, under one commit: a kill between the two repeats the step. */
+static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
+  if (epoch_over(f)) {
+    f->now->phase = STK_PHASE_EPOCH_END;
+    return SP_OK;
+  }
+  open_window(f);
+  if (f->run.window == 0) {
+    f->now->phase = STK_PHASE_EPOCH_END;
+    return SP_OK;
+  }
+  learning_rates(f);
+  struct stk_window w = {.batch = next_batch,
+                         .ctx = f,
+                         .n_micro = f->run.window,
+                         .lr = f->lr,
+                         .epoch_acc = stk_control_acc(f->now, 0)};
+  struct stk_window_result r;
+  sp_status st = stk_session_train(f->s, &w, &r, err);
+  if (st) {
+    return st;
+  }
+  f->logged = r.logged;
+  f->loss = r.loss;
+  f->samples = r.samples;
+  f->now->batch += f->run.window;
+  f->now->total_batches += f->run.window;
+  return batch_end(f, err);
 }
 
 static sp_status phase_sanity(stk_fit *f, struct sp_err *err) {
@@ -544,8 +545,6 @@ static sp_status one_phase(stk_fit *f, struct sp_err *err) {
       return phase_epoch_start(f);
     case STK_PHASE_BATCH:
       return phase_batch(f, err);
-    case STK_PHASE_BATCH_END:
-      return phase_batch_end(f, err);
     case STK_PHASE_VALIDATE:
       return phase_validate(f, err);
     case STK_PHASE_EPOCH_END:
@@ -582,9 +581,7 @@ sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err) {
     if (st) {
       return st;
     }
-    /* A step that is not followed by its end would repeat its logging in the next process: finish
-     * it first. */
-    if (!done && f->now->phase != STK_PHASE_BATCH_END && f->c.host.stop_asked(f->c.host.ctx)) {
+    if (!done && f->c.host.stop_asked(f->c.host.ctx)) {
       *out_why = STK_STOP_SIGNAL;
       return SP_OK;
     }

@@ -2,11 +2,11 @@
  * function that takes it one phase on. Between any two phases everything that matters is committed,
  * so a job can stop there and go on later, with the same bits.
  *
- * START -> SANITY -> TRAIN_START -> EPOCH_START -> BATCH -> BATCH_END -> [VALIDATE] -> BATCH ... ->
- * EPOCH_END -> EPOCH_START
- * ... -> DONE. A batch phase is one optimizer step: a whole accumulation window. Hooks run in the
- * order of Lightning's loop (docs/from-lightning.md). What leaves the loop (metrics, progress,
- * checkpoints) goes through struct stk_host, behind which the supervisor stands. One thread.
+ * START -> SANITY -> TRAIN_START -> EPOCH_START -> BATCH -> [VALIDATE] -> BATCH ... -> EPOCH_END ->
+ * EPOCH_START ... -> DONE. A batch phase is one optimizer step, a whole accumulation window, with
+ * its hooks and logging. Hooks run in the order of Lightning's loop (docs/from-lightning.md). What
+ * leaves the loop (metrics, progress, checkpoints) goes through struct stk_host, behind which the
+ * supervisor stands. One thread.
  */
 #ifndef STK_TRAINER_FIT_H
 #define STK_TRAINER_FIT_H

@@ -171,6 +171,9 @@ static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   if (!st && p->stage == STK_TRAIN) {
     st = stk_pass_autodiff(p->graph, 1.0 / (double)s->c.accumulate, err);
   }
+  if (!st) {
+    p->graph->identity = stk_graph_hash(p->graph);
+  }
   if (!st && s->c.fuse) {
     st = stk_pass_fuse(p->graph, err);
   }
