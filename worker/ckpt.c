@@ -6,11 +6,17 @@
 
 #include "engine/nn/module.h"
 #include "proto/base/mem.h"
+#include "worker/ckpt_fits.h"
+
+/* A batch norm's counter of training batches: PyTorch saves one per layer, and nothing here reads
+ * it; the control page counts them for all. */
+static const char tracked_suffix[] = ".num_batches_tracked";
 
 struct tensors {
   struct stk_ckpt_tensor *items;
   char (*names)[192];
   size_t n;
+  int64_t tracked; /* the value of every num_batches_tracked */
 };
 
 static void put(struct tensors *t, const char *prefix, const char *name, enum stk_ckpt_role role,
@@ -25,20 +31,34 @@ static void put(struct tensors *t, const char *prefix, const char *name, enum st
   t->n++;
 }
 
+/* After "bn.running_mean" comes "bn.num_batches_tracked". */
+static void put_tracked(struct tensors *t, const char *running) {
+  static const char mean[] = ".running_mean";
+  static const struct stk_shape scalar = {.rank = 0};
+  size_t n = strlen(running), m = sizeof mean - 1;
+  if (n > m && strcmp(running + n - m, mean) == 0) {
+    char name[160];
+    snprintf(name, sizeof name, "%.*s%s", (int)(n - m), running, tracked_suffix);
+    put(t, "", name, STK_CKPT_MODEL, STK_ST_I64, &scalar, &t->tracked);
+  }
+}
+
 /* Everything in the slot and running copy that `now` names. weights_only: parameters and running
  * statistics. */
-static bool collect(struct sw_setup *s, bool weights_only, struct tensors *t) {
+static sp_status collect(struct sw_setup *s, bool weights_only, struct tensors *t,
+                         struct sp_err *err) {
   const struct stk_module *m = s->module;
   struct stk_state *st = stk_session_state(s->session);
   const struct stk_layout *l = &st->layout;
-  size_t most = (size_t)m->n_params * 3 + (size_t)m->n_running + 1;
+  size_t most = (size_t)m->n_params * 3 + (size_t)m->n_running * 2 + 1;
   static const char *const adam[] = {"exp_avg.", "exp_avg_sq."};
   stk_st_dtype real = l->real_bytes == 8 ? STK_ST_F64 : STK_ST_F32;
   t->items = sp_alloc_array(most, sizeof *t->items);
   t->names = sp_alloc_array(most, sizeof *t->names);
   t->n = 0;
+  t->tracked = st->now->total_batches;
   if (!t->items || !t->names) {
-    return false;
+    return sp_fail(err, SP_ENOMEM, "no memory to list the checkpoint's tensors");
   }
   for (int32_t k = 0; k < (weights_only ? 1 : l->n_sections); k++) {
     const char *prefix = k == 0 ? "" : l->n_sections == 2 ? "momentum_buffer." : adam[k - 1];
@@ -51,8 +71,9 @@ static bool collect(struct sw_setup *s, bool weights_only, struct tensors *t) {
   for (int32_t i = 0; i < m->n_running; i++) {
     put(t, "", m->running[i].name, STK_CKPT_MODEL, real, &m->running[i].shape,
         st->running[st->now->running] + l->running_offset[i]);
+    put_tracked(t, m->running[i].name);
   }
-  return true;
+  return SP_OK;
 }
 
 static void release(struct tensors *t) {
@@ -60,150 +81,80 @@ static void release(struct tensors *t) {
   sp_free(t->names);
 }
 
-static const char *precision(const struct sw_setup *s) {
-  return s->job->trainer.precision == SP_PRECISION_64 ? "64-true" : "32-true";
-}
-
-static sp_status graph_hash(struct sw_setup *s, char out[17], struct sp_err *err) {
-  stk_program *p;
-  sp_status st = stk_session_program(s->session, STK_TRAIN, s->job->data.batch_size, &p, err);
-  if (!st) {
-    snprintf(out, 17, "%016llx", (unsigned long long)stk_program_graph(p)->identity);
+/* The same tensors as places to load into; released with sp_free. */
+static sp_status make_targets(const struct tensors *t, struct stk_ckpt_target **out,
+                              struct sp_err *err) {
+  struct stk_ckpt_target *to = sp_alloc_array(t->n, sizeof *to);
+  if (!to) {
+    return sp_fail(err, SP_ENOMEM, "no memory to load %zu tensors", t->n);
   }
-  return st;
+  for (size_t i = 0; i < t->n; i++) {
+    const struct stk_ckpt_tensor *x = &t->items[i];
+    to[i] = (struct stk_ckpt_target){.name = x->name,
+                                     .dtype = x->dtype,
+                                     .rank = x->rank,
+                                     .data = (uint8_t *)(uintptr_t)x->data,
+                                     .optional = x->data == &t->tracked};
+    memcpy(to[i].dims, x->dims, sizeof x->dims[0] * (size_t)x->rank);
+  }
+  *out = to;
+  return SP_OK;
 }
-
-enum { MAX_HPARAMS = 128 };
 
 sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name,
                        struct stk_ckpt_saved *out, struct sp_err *err) {
   struct stk_state *state = stk_session_state(s->session);
-  struct tensors t;
-  char hash[17], text[MAX_HPARAMS][96], phase[32];
-  struct stk_st_pair pairs[MAX_HPARAMS], summary[1] = {{"phase", phase}};
-  size_t n = 0;
-  for (const stk_hparam *h = s->module->def->hparams; h && h->name && n < MAX_HPARAMS; h++) {
-    pairs[n] = (struct stk_st_pair){h->name,
-                                    stk_module_hparam_text(s->module, h, text[n], sizeof text[n])};
-    n++;
-  }
+  struct tensors t = {0};
+  struct sw_hparams h;
+  struct sw_ckpt_identity id;
+  char phase[32];
+  struct stk_st_pair summary[1] = {{"phase", phase}};
   snprintf(phase, sizeof phase, "%d", state->now->phase);
-  sp_status st = graph_hash(s, hash, err);
-  if (st) {
-    return st;
+  sw_hparams_get(s->module, &h);
+  sp_status st = sw_ckpt_identify(s, &id, err);
+  st = st ? st : collect(s, false, &t, err);
+  if (!st) {
+    struct stk_ckpt_plan plan = {.parent = parent,
+                                 .job = run_name,
+                                 .step = state->now->global_step,
+                                 .epoch = state->now->epoch,
+                                 .numerics = id.numerics,
+                                 .precision = id.precision,
+                                 .lanes = id.lanes,
+                                 .graph_hash = id.graph_hash,
+                                 .module = s->module->def->name,
+                                 .module_sha256 = s->module_sha256,
+                                 .state_version = s->module->def->state_version,
+                                 .hparams = h.pairs,
+                                 .n_hparams = h.n,
+                                 .summary = summary,
+                                 .n_summary = 1,
+                                 .control_version = STK_CONTROL_VERSION,
+                                 .control = state->now,
+                                 .control_bytes = state->control_bytes,
+                                 .identity = stk_state_identity(state),
+                                 .identity_bytes = state->control_bytes,
+                                 .tensors = t.items,
+                                 .n_tensors = t.n};
+    st = stk_ckpt_save(&plan, out, err);
   }
-  if (!collect(s, false, &t)) {
-    release(&t);
-    return sp_fail(err, SP_ENOMEM, "no memory to list the checkpoint's tensors");
-  }
-  struct stk_ckpt_plan plan = {.parent = parent,
-                               .job = run_name,
-                               .step = state->now->global_step,
-                               .epoch = state->now->epoch,
-                               .numerics = 1,
-                               .precision = precision(s),
-                               .lanes = s->job->trainer.lanes,
-                               .graph_hash = hash,
-                               .module = s->module->def->name,
-                               .module_sha256 = s->module_sha256,
-                               .state_version = s->module->def->state_version,
-                               .hparams = pairs,
-                               .n_hparams = n,
-                               .summary = summary,
-                               .n_summary = 1,
-                               .control_version = STK_CONTROL_VERSION,
-                               .control = state->now,
-                               .control_bytes = state->control_bytes,
-                               .tensors = t.items,
-                               .n_tensors = t.n};
-  st = stk_ckpt_save(&plan, out, err);
   release(&t);
   return st;
 }
 
 static sp_status read_tensors(struct sw_setup *s, const struct stk_ckpt *ck, bool weights_only,
                               struct sp_err *err) {
-  struct tensors t;
+  struct tensors t = {0};
   struct stk_ckpt_target *to = NULL;
-  sp_status st = SP_OK;
-  if (collect(s, weights_only, &t)) {
-    to = sp_alloc_array(t.n, sizeof *to);
-  }
-  if (!to) {
-    st = sp_fail(err, SP_ENOMEM, "no memory to load a checkpoint");
-  }
-  for (size_t i = 0; to && i < t.n; i++) {
-    const struct stk_ckpt_tensor *x = &t.items[i];
-    uint8_t *base = (uint8_t *)(uintptr_t)x->data;
-    to[i] =
-        (struct stk_ckpt_target){.name = x->name, .dtype = x->dtype, .rank = x->rank, .data = base};
-    memcpy(to[i].dims, x->dims, sizeof x->dims[0] * (size_t)x->rank);
-  }
+  sp_status st = collect(s, weights_only, &t, err);
+  st = st ? st : make_targets(&t, &to, err);
   st = st ? st : stk_ckpt_read(ck, to, t.n, !weights_only, err);
   sp_free(to);
   release(&t);
   return st;
 }
 
-static sp_status check_fits(struct sw_setup *s, const struct stk_manifest *m, struct sp_err *err) {
-  struct stk_state *state = stk_session_state(s->session);
-  char hash[17];
-  sp_status st = graph_hash(s, hash, err);
-  if (st) {
-    return st;
-  }
-  if (strcmp(m->module, s->module->def->name) != 0) {
-    return sp_fail(err, SP_EMISMATCH, "the checkpoint is of model %s, the job's is %s", m->module,
-                   s->module->def->name);
-  }
-  if (strcmp(m->precision, precision(s)) != 0 || m->lanes != s->job->trainer.lanes) {
-    return sp_fail(
-        err, SP_EMISMATCH, "the checkpoint has precision %s and %lld lanes, the job %s and %lld",
-        m->precision, (long long)m->lanes, precision(s), (long long)s->job->trainer.lanes);
-  }
-  if (m->state_version != (int64_t)s->module->def->state_version ||
-      m->control_version != STK_CONTROL_VERSION || m->control_bytes != state->control_bytes) {
-    return sp_fail(err, SP_EMISMATCH,
-                   "the checkpoint's state has another version or size than this build's");
-  }
-  if (strcmp(m->graph_hash, hash) != 0) {
-    return sp_fail(
-        err, SP_EMISMATCH,
-        "the checkpoint's graph %s is not the job's %s: model, batch size or losses differ; "
-        "to start from its weights alone use --weights.path",
-        m->graph_hash, hash);
-  }
-  return SP_OK;
-}
-
-/* The control page of a file is hostile: what indexes memory is checked or taken from this build's
- * own page. */
-static sp_status take_control(struct sw_setup *s, const struct stk_manifest *m,
-                              struct sp_err *err) {
-  struct stk_state *state = stk_session_state(s->session);
-  struct stk_control own = *state->now, *now = state->now;
-  memcpy(now, m->control, state->control_bytes);
-  now->bytes = own.bytes;
-  now->acc_offset = own.acc_offset;
-  now->n_acc = own.n_acc;
-  now->module_offset = own.module_offset;
-  now->module_bytes = own.module_bytes;
-  now->n_lanes = own.n_lanes;
-  now->slot = now->running = 0;
-  bool sane = now->phase >= 0 && now->phase < STK_PHASE_COUNT && now->epoch >= 0 &&
-              now->batch >= 0 && now->global_step >= 0 && now->total_batches >= 0 &&
-              now->n_metrics >= 0 && now->n_metrics <= STK_CONTROL_METRICS;
-  for (int32_t i = 0; i < STK_CONTROL_CKPT; i++) {
-    sane = sane && now->ckpt[i].n_entries >= 0 && now->ckpt[i].n_entries <= STK_CKPT_TOP_K_MAX;
-  }
-  if (!sane) {
-    *now = own;
-    return sp_fail(err, SP_ECORRUPT, "the checkpoint's loop state is impossible");
-  }
-  now->seq = 1;
-  return SP_OK;
-}
-
+/* What was read into slot 0 and running copy 0 stands in both. */
 static void mirror_slots(struct sw_setup *s) {
   struct stk_state *st = stk_session_state(s->session);
   memcpy(st->slot[1], st->slot[0], (size_t)(st->layout.section_bytes * st->layout.n_sections));
@@ -213,35 +164,30 @@ static void mirror_slots(struct sw_setup *s) {
 sp_status sw_ckpt_resume(struct sw_setup *s, const char *path, struct sp_err *err) {
   struct stk_ckpt ck = {0};
   sp_status st = stk_ckpt_open(path, &ck, err);
-  if (st) {
-    return st;
+  if (!st && (st = sw_ckpt_fits(s, &ck.manifest, err)) != SP_OK) {
+    (void)sp_wrap(err, "%s", path);
   }
-  st = check_fits(s, &ck.manifest, err);
-  st = st ? st : take_control(s, &ck.manifest, err);
   st = st ? st : read_tensors(s, &ck, false, err);
-  stk_ckpt_close(&ck);
-  if (st) {
-    return sp_wrap(err, "%s", path);
+  if (!st) {
+    sw_ckpt_take_control(s, &ck.manifest);
+    mirror_slots(s);
   }
-  mirror_slots(s);
-  return SP_OK;
+  stk_ckpt_close(&ck);
+  return st;
 }
 
 sp_status sw_ckpt_load_weights(struct sw_setup *s, const char *path, struct sp_err *err) {
   struct stk_ckpt ck = {0};
   sp_status st = stk_ckpt_open(path, &ck, err);
-  if (st) {
-    return st;
-  }
-  st = read_tensors(s, &ck, true, err);
+  st = st ? st : read_tensors(s, &ck, true, err);
   if (!st) {
     struct stk_control *now = stk_session_state(s->session)->now;
     now->global_step = ck.manifest.step;
     now->epoch = ck.manifest.epoch;
+    mirror_slots(s);
   }
   stk_ckpt_close(&ck);
-  mirror_slots(s);
-  return st ? sp_wrap(err, "%s", path) : SP_OK;
+  return st;
 }
 
 enum { MAX_MAP = 256 };
@@ -250,7 +196,7 @@ sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_byte
                             struct sp_err *err) {
   const struct sp_weights_opts *w = &s->job->weights;
   struct stk_ckpt_rename map[MAX_MAP];
-  struct tensors t;
+  struct tensors t = {0};
   struct stk_weights_report r = {0};
   struct stk_ckpt_target *to = NULL;
   if (w->n_map > MAX_MAP) {
@@ -264,17 +210,8 @@ sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_byte
     }
     map[i] = (struct stk_ckpt_rename){w->map[i].theirs, w->map[i].ours};
   }
-  if (collect(s, true, &t)) {
-    to = sp_alloc_array(t.n, sizeof *to);
-  }
-  sp_status st = to ? SP_OK : sp_fail(err, SP_ENOMEM, "no memory to load weights");
-  for (size_t i = 0; to && i < t.n; i++) {
-    to[i] = (struct stk_ckpt_target){.name = t.items[i].name,
-                                     .dtype = t.items[i].dtype,
-                                     .rank = t.items[i].rank,
-                                     .data = (uint8_t *)(uintptr_t)t.items[i].data};
-    memcpy(to[i].dims, t.items[i].dims, sizeof t.items[i].dims[0] * (size_t)t.items[i].rank);
-  }
+  sp_status st = collect(s, true, &t, err);
+  st = st ? st : make_targets(&t, &to, err);
   st = st ? st : stk_weights_load(w->path, map, w->n_map, w->strict, to, t.n, &r, err);
   sp_free(to);
   release(&t);
@@ -288,14 +225,15 @@ sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_byte
 }
 
 sp_status sw_ckpt_export(struct sw_setup *s, const char *path, struct sp_err *err) {
-  struct tensors t;
+  struct tensors t = {0};
   struct stk_st_entry *e = NULL;
   const void **data = NULL;
-  if (collect(s, true, &t)) {
+  sp_status st = collect(s, true, &t, err);
+  if (!st) {
     e = sp_alloc_array(t.n, sizeof *e);
     data = sp_alloc_array(t.n, sizeof *data);
+    st = e && data ? SP_OK : sp_fail(err, SP_ENOMEM, "no memory to export weights");
   }
-  sp_status st = e && data ? SP_OK : sp_fail(err, SP_ENOMEM, "no memory to export weights");
   for (size_t i = 0; !st && i < t.n; i++) {
     e[i] = (struct stk_st_entry){
         .name = t.names[i], .dtype = t.items[i].dtype, .rank = t.items[i].rank};

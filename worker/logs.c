@@ -8,11 +8,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/nn/module.h"
 #include "engine/trainer/loggers/csv.h"
 #include "engine/trainer/loggers/rundir.h"
 #include "engine/trainer/loggers/tfevents.h"
 #include "proto/base/mem.h"
+#include "worker/ckpt_fits.h"
 
 static double wall_s(void) {
   struct timespec t;
@@ -156,21 +156,19 @@ static sp_status open_events(struct sw_logs *l, int64_t position, bool *out_new,
 static sp_status write_configs(const struct sw_setup *s, struct sw_logs *l, bool new_events,
                                struct sp_err *err) {
   struct sp_buf b;
-  struct stk_hparam_text h[128];
-  char text[128][96];
-  size_t n = 0;
+  struct stk_hparam_text h[SW_HPARAMS_MAX];
+  struct sw_hparams all;
   sp_buf_init(&b, 1 << 20);
   sp_job_print(s->job, &b);
   sp_status st = stk_rundir_write(l->dir, "config.yaml", b.data ? b.data : "", b.length, err);
   sp_buf_free(&b);
-  for (const stk_hparam *p = s->module->def->hparams; p && p->name && n < 128; p++) {
-    h[n].key = p->name;
-    h[n].value = stk_module_hparam_text(s->module, p, text[n], sizeof text[n]);
-    n++;
+  sw_hparams_get(s->module, &all);
+  for (size_t i = 0; i < all.n; i++) {
+    h[i] = (struct stk_hparam_text){all.pairs[i].key, all.pairs[i].value};
   }
-  st = st ? st : stk_rundir_write_hparams(l->dir, h, n, err);
+  st = st ? st : stk_rundir_write_hparams(l->dir, h, all.n, err);
   if (!st && new_events) {
-    st = stk_logger_log_hparams(l->of[SP_LOGGER_TENSORBOARD], h, n, wall_s(), err);
+    st = stk_logger_log_hparams(l->of[SP_LOGGER_TENSORBOARD], h, all.n, wall_s(), err);
   }
   return st;
 }

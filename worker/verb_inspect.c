@@ -239,8 +239,10 @@ static sp_status ckpt_show(const char *path, struct sp_buf *b, struct sp_err *er
   }
   const struct stk_manifest *m = &ck.manifest;
   sp_buf_printf(b,
-                "step %" PRId64 ", epoch %" PRId64 ", model %s, %s, %" PRId64 " lanes, graph %s\n",
-                m->step, m->epoch, m->module, m->precision, m->lanes, m->graph_hash);
+                "step %" PRId64 ", epoch %" PRId64 ", model %s, %s, %" PRId64
+                " lanes, graph %s\n"
+                "state %s\n",
+                m->step, m->epoch, m->module, m->precision, m->lanes, m->graph_hash, m->state_hash);
   for (size_t i = 0; i < m->n_hparams; i++) {
     sp_buf_printf(b, "  %s: %s\n", m->hparams[i].key, m->hparams[i].value);
   }

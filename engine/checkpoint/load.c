@@ -107,7 +107,7 @@ static sp_status compare_header(const struct stk_ckpt *ck, uint32_t file,
   size_t n = 0;
   for (size_t i = 0; i < ck->manifest.n_tensors; i++) {
     const struct stk_manifest_tensor *t = &ck->manifest.tensors[i];
-    if (t->file != file) {
+    if (!t || t->file != file) {
       continue;
     }
     const struct stk_st_entry *e = stk_st_find(index, t->name);
@@ -222,10 +222,13 @@ static sp_status check_targets(const struct stk_ckpt *ck, const struct stk_ckpt_
                                size_t n, bool exact, struct sp_err *err) {
   sp_status st =
       n ? stk_names_check(&targets[0].name, sizeof *targets, n, "target", SP_EINVAL, err) : SP_OK;
+  size_t n_found = 0;
   for (size_t i = 0; st == SP_OK && i < n; i++) {
-    st = check_target(ck, &targets[i], err);
+    bool there = find_tensor(&ck->manifest, targets[i].name) != NULL;
+    st = there || !targets[i].optional ? check_target(ck, &targets[i], err) : SP_OK;
+    n_found += there ? 1 : 0;
   }
-  if (st != SP_OK || !exact || n == ck->manifest.n_tensors) {
+  if (st != SP_OK || !exact || n_found == ck->manifest.n_tensors) {
     return st;
   }
   for (size_t i = 0; i < ck->manifest.n_tensors; i++) {
@@ -254,7 +257,7 @@ static sp_status read_targets_of(const struct stk_ckpt *ck, uint32_t file,
   }
   for (size_t i = 0; st == SP_OK && i < n; i++) {
     const struct stk_manifest_tensor *t = find_tensor(&ck->manifest, targets[i].name);
-    if (t->file != file) {
+    if (!t || t->file != file) {
       continue;
     }
     st = stk_read_at(fd, targets[i].data, (size_t)t->bytes, t->offset, name, err);

@@ -33,11 +33,12 @@ struct stk_ckpt_target {
   int32_t rank;
   int64_t dims[STK_ST_MAX_RANK];
   void *data;
+  bool optional; /* left as it is where there is none */
 };
 
-/* Copies tensors into the targets. Every target must be in the checkpoint with its type and
- * shape, and with exact true every tensor of the checkpoint must be a target (else SP_EMISMATCH,
- * naming both sides). On SP_ECORRUPT the targets' contents are undefined. */
+/* Copies tensors into the targets. Every target that is not optional must be in the checkpoint with
+ * its type and shape, and with exact true every tensor of the checkpoint must be a target (else
+ * SP_EMISMATCH, naming both sides). On SP_ECORRUPT the targets' contents are undefined. */
 SP_NODISCARD sp_status stk_ckpt_read(const struct stk_ckpt *ck,
                                      const struct stk_ckpt_target *targets, size_t n_targets,
                                      bool exact, struct sp_err *err);

@@ -247,8 +247,10 @@ static sp_status match(struct weights *w, const struct stk_ckpt_target *targets,
   for (size_t i = 0; i < n; i++) {
     struct offer *o = find_offer(w, targets[i].name);
     if (!o) {
-      report->n_missing++;
-      note(report->first_missing, targets[i].name);
+      if (!targets[i].optional) {
+        report->n_missing++;
+        note(report->first_missing, targets[i].name);
+      }
       continue;
     }
     sp_status st = check_offer(o, &targets[i], err);

@@ -1,6 +1,7 @@
 /* Layout, initial values, commit and hash of the state. See state.h for the invariants. */
 #include "engine/state/state.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -82,8 +83,9 @@ sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t 
                up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN) +
                up((int64_t)m->def->state_size, ALIGN));
   s->now = sp_alloc(s->control_bytes);
-  sp_status st = s->now ? lay_out(m, &s->layout, err)
-                        : sp_fail(err, SP_ENOMEM, "no memory for the control page");
+  s->identity = sp_alloc(s->control_bytes);
+  sp_status st = s->now && s->identity ? lay_out(m, &s->layout, err)
+                                       : sp_fail(err, SP_ENOMEM, "no memory for the control page");
   if (!st) {
     st = get_memory(s, memory, err);
   }
@@ -103,6 +105,7 @@ void stk_state_free(struct stk_state *s) {
   sp_free(s->layout.param_offset);
   sp_free(s->layout.running_offset);
   sp_free(s->now);
+  sp_free(s->identity);
   sp_free(s);
 }
 
@@ -191,19 +194,36 @@ static void hash_reals(struct sp_sha256 *h, const uint8_t *p, int64_t bytes, int
   }
 }
 
+static void one_nan(double *v) {
+  *v = *v != *v ? (double)NAN : *v;
+}
+
+const void *stk_state_identity(const struct stk_state *s) {
+  struct stk_control *c = s->identity;
+  memcpy(c, s->now, s->control_bytes);
+  c->seq = 0;
+  c->slot = c->running = 0;
+  c->elapsed_ns = 0;
+  memset(c->log_position, 0, sizeof c->log_position);
+  memset(c->ckpt, 0, sizeof c->ckpt);
+  for (int32_t i = 0; i < STK_CONTROL_METRICS; i++) {
+    one_nan(&c->metrics[i].value);
+  }
+  for (int32_t i = 0; i < STK_CONTROL_EARLY; i++) {
+    one_nan(&c->early[i].best_score);
+  }
+  for (int64_t i = 0; i < (int64_t)c->n_lanes * c->n_acc; i++) {
+    one_nan(&stk_control_acc(c, 0)[i].sum);
+  }
+  return c;
+}
+
 void stk_state_hash(const struct stk_state *s, uint8_t out[32]) {
   struct sp_sha256 h;
   const struct stk_layout *l = &s->layout;
   sp_sha256_init(&h);
   hash_reals(&h, s->slot[s->now->slot], l->section_bytes * l->n_sections, l->real_bytes);
   hash_reals(&h, s->running[s->now->running], l->running_bytes, l->real_bytes);
-  const struct stk_control *c = s->now;
-  int64_t counters[] = {c->phase, c->should_stop, c->epoch_over,    c->epoch,
-                        c->batch, c->global_step, c->total_batches, c->val_runs};
-  sp_sha256_update(&h, counters, sizeof counters);
-  sp_sha256_update(&h, c->scalars, sizeof c->scalars);
-  sp_sha256_update(&h, c->schedules, sizeof c->schedules);
-  sp_sha256_update(&h, c->early, sizeof c->early);
-  sp_sha256_update(&h, (const uint8_t *)c + c->acc_offset, s->control_bytes - c->acc_offset);
+  sp_sha256_update(&h, stk_state_identity(s), s->control_bytes);
   sp_sha256_final(&h, out);
 }

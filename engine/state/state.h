@@ -44,7 +44,8 @@ struct stk_state {
   uint8_t *slot[2];
   uint8_t *running[2];
   struct stk_control *control[2];
-  struct stk_control *now; /* a private copy: what the next commit writes */
+  struct stk_control *now;      /* a private copy: what the next commit writes */
+  struct stk_control *identity; /* scratch of stk_state_identity */
   size_t control_bytes;
 };
 
@@ -66,8 +67,13 @@ void stk_state_commit(struct stk_state *s);
 /* Initial parameters by name, running statistics at their start, moments zero; both slots alike. */
 void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed);
 
-/* SHA-256 of the whole committed state: parameters, moments, running statistics, and the control
- * page without clocks. NaNs count as one value. */
+/* The control page as far as the job's spec decides it, control_bytes bytes: without sequence
+ * number, slots, clocks, the loggers' positions and what was published under which name (disks
+ * decide that); NaNs are one value. Valid until the next call. */
+const void *stk_state_identity(const struct stk_state *s);
+
+/* SHA-256 of the whole committed state: parameters, moments, running statistics and the identity of
+ * the control page. NaNs count as one value. */
 void stk_state_hash(const struct stk_state *s, uint8_t out[32]);
 
 static inline uint8_t *stk_state_read_slot(const struct stk_state *s) {

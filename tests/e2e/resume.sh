@@ -20,15 +20,8 @@ trainer:
     - model_checkpoint: {every_n_train_steps: 1}
 JOB
 
-# state CHECKPOINT: one hash over the bytes of all its tensors (weights, then both moments of Adam),
-# without the files' headers, which name the run.
-state() {
-  local file n
-  for file in "$1/model.safetensors" "$1/optim.safetensors"; do
-    n=$(od -An -tu8 -N8 "$file")
-    tail -c +$((9 + n)) "$file"
-  done | sha256sum | cut -d' ' -f1
-}
+# state CHECKPOINT: its manifest's hash over parameters, optimizer, running statistics and loop state.
+state() { "$stoker" ckpt show "$1" | sed -n 's/^state //p'; }
 
 for lanes in 1 3; do
   whole=$(state "$(train job.yaml --trainer.lanes $lanes)")
@@ -50,9 +43,30 @@ part=$(train job.yaml --trainer.max_steps 4)
 other=$(state "$(train job.yaml --ckpt_path "$part" --seed_everything 4)") || other=refused
 [ "$other" != "$(state "$(train job.yaml)")" ] || fail "another seed after the cut: the same state"
 
-# A checkpoint of another model is refused, and the refusal names what differs.
-part=$(train job.yaml --trainer.max_steps 2)
-status=0
-"$stoker" fit job.yaml --model.hidden 25 --ckpt_path "$part" >other.log 2>&1 || status=$?
-[ $status = 6 ] || { cat other.log; fail "a checkpoint of another model: exit $status, not 6"; }
+# How it is computed may change at the cut.
+whole=$(state "$(train job.yaml)")
+part=$(train job.yaml --trainer.max_steps 4 --trainer.passes '[-fuse]')
+got=$(state "$(train job.yaml --ckpt_path "$part" --trainer.kernels ref --trainer.passes '[-in_place]')") ||
+  got=refused
+[ "$got" = "$whole" ] || fail "other passes and kernels after the cut: $got, not $whole"
+
+# refused PATTERN OPTION...: a fit that ends with 6 (conflict) and a line that matches.
+refused() {
+  local pattern=$1 status=0
+  shift
+  "$stoker" fit job.yaml "$@" >other.log 2>&1 || status=$?
+  [ $status = 6 ] && grep -qE "$pattern" other.log ||
+    fail "fit $*: exit $status, no '$pattern' in: $(tail -n 1 other.log)"
+}
+
+# A checkpoint of another job is refused, and the refusal names what differs.
+refused 'model\.hidden is 25 in the job and 24 in the checkpoint' --model.hidden 25 --ckpt_path "$part"
+refused 'model\.dropout is 0\.25 in the job and 0\.2[0-9]* in' --model.dropout 0.25 --ckpt_path "$part"
+refused 'graph' --data.batch_size 30 --ckpt_path "$part"
+refused '1 lanes, the job 2' --trainer.lanes 2 --ckpt_path "$part"
+refused 'of model mlp, the job.s is autoencoder' --model.class autoencoder --model.dropout null \
+  --ckpt_path "$part"
+# Its weights alone may start a run with other hyper-parameters.
+"$stoker" fit job.yaml --model.dropout 0.25 --weights.path "$part" >tune.log 2>&1 ||
+  fail "weights with another hyper-parameter: $(tail -n 1 tune.log)"
 finish
