@@ -35,10 +35,10 @@ static void test_weights_are_renamed_and_converted(void **state) {
   float b[2];
   float d[2];
   struct stk_ckpt_target targets[] = {
-      {"other.w", STK_ST_F64, 1, {2}, w},
-      {"our.h", STK_ST_F32, 1, {4}, h},
-      {"our.b", STK_ST_F32, 1, {2}, b},
-      {"our.d", STK_ST_F32, 1, {2}, d},
+      {"other.w", STK_ST_F64, 1, {2}, w, false},
+      {"our.h", STK_ST_F32, 1, {4}, h, false},
+      {"our.b", STK_ST_F32, 1, {2}, b, false},
+      {"our.d", STK_ST_F32, 1, {2}, d, false},
   };
   struct stk_weights_report report;
   struct sp_err err = {0};
@@ -58,8 +58,8 @@ static void test_weights_strict_names_what_does_not_fit(void **state) {
   float a[2] = {7, 7};
   float extra[1] = {7};
   struct stk_ckpt_target targets[] = {
-      {"their.a.w", STK_ST_F32, 1, {2}, a},
-      {"head.weight", STK_ST_F32, 1, {1}, extra},
+      {"their.a.w", STK_ST_F32, 1, {2}, a, false},
+      {"head.weight", STK_ST_F32, 1, {1}, extra, false},
   };
   struct stk_weights_report report;
   struct sp_err err = {0};
@@ -75,13 +75,30 @@ static void test_weights_strict_names_what_does_not_fit(void **state) {
   assert_string_equal(report.first_missing, "head.weight");
 }
 
+static void test_weights_optional_may_be_absent(void **state) {
+  (void)state;
+  float a[2] = {7, 7};
+  int64_t count = 9;
+  const struct stk_ckpt_rename keep[] = {{"their.a.w", "w"}};
+  struct stk_ckpt_target targets[] = {
+      {"w", STK_ST_F32, 1, {2}, a, false},
+      {"bn.num_batches_tracked", STK_ST_I64, 0, {0}, &count, true},
+  };
+  struct stk_weights_report report;
+  struct sp_err err = {0};
+  const char *path = write_foreign("optional.safetensors");
+  assert_int_equal(stk_weights_load(path, keep, 1, false, targets, 2, &report, &err), SP_OK);
+  assert_int_equal(report.n_missing, 0);
+  assert_int_equal(count, 9);
+}
+
 static void test_weights_of_another_shape_copy_nothing(void **state) {
   (void)state;
   float a[2] = {7, 7};
   float d[3] = {7, 7, 7};
   struct stk_ckpt_target targets[] = {
-      {"their.a.w", STK_ST_F32, 1, {2}, a},
-      {"their.d", STK_ST_F32, 1, {3}, d},
+      {"their.a.w", STK_ST_F32, 1, {2}, a, false},
+      {"their.d", STK_ST_F32, 1, {3}, d, false},
   };
   struct stk_weights_report report;
   struct sp_err err = {0};
@@ -89,7 +106,7 @@ static void test_weights_of_another_shape_copy_nothing(void **state) {
   assert_int_equal(stk_weights_load(path, NULL, 0, false, targets, 2, &report, &err), SP_EMISMATCH);
   assert_non_null(strstr(err.text, "their.d"));
   assert_true(a[0] == 7.0f);
-  targets[1] = (struct stk_ckpt_target){"their.d", STK_ST_I64, 1, {2}, d};
+  targets[1] = (struct stk_ckpt_target){"their.d", STK_ST_I64, 1, {2}, d, false};
   assert_int_equal(stk_weights_load(path, NULL, 0, false, targets, 2, &report, &err), SP_EMISMATCH);
   assert_non_null(strstr(err.text, "does not convert"));
 }
@@ -109,7 +126,7 @@ static void test_weights_come_from_a_checkpoint_of_shards(void **state) {
   float weight[6];
   make_plan(&p, tt_tmpfile("shards"), 1);
   p.plan.shard_bytes = 30;
-  struct stk_ckpt_target target = {"net.weight", STK_ST_F32, 2, {2, 3}, weight};
+  struct stk_ckpt_target target = {"net.weight", STK_ST_F32, 2, {2, 3}, weight, false};
   struct stk_weights_report report;
   const char *path = save_plan(&p);
   assert_int_equal(stk_weights_load(path, NULL, 0, false, &target, 1, &report, NULL), SP_OK);
@@ -144,6 +161,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_weights_are_renamed_and_converted),
       tt_test(test_weights_strict_names_what_does_not_fit),
+      tt_test(test_weights_optional_may_be_absent),
       tt_test(test_weights_of_another_shape_copy_nothing),
       tt_test(test_weights_renamed_onto_one_name_are_refused),
       tt_test(test_weights_come_from_a_checkpoint_of_shards),
