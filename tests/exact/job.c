@@ -74,6 +74,13 @@ static void configure(struct xj *j) {
   };
 }
 
+/* Steps of the whole run, -1 without an end. */
+static int64_t total_steps(const struct xj *j) {
+  int64_t acc = j->s.job->trainer.accumulate_grad_batches;
+  int64_t n = j->c.max_epochs < 0 ? -1 : (j->c.n_train_batches + acc - 1) / acc * j->c.max_epochs;
+  return n < 0 || (j->c.max_steps >= 0 && j->c.max_steps < n) ? j->c.max_steps : n;
+}
+
 /* Everything but the loop itself, which looks at whether the state is fresh. */
 static struct xj *open_session(const char *job_file, const char *options) {
   struct sp_err err = {0};
@@ -87,13 +94,14 @@ static struct xj *open_session(const char *job_file, const char *options) {
     assert_true(n_args < XJ_ARGS);
     args[n_args++] = w;
   }
+  sp_buf_init(&j->before, 16 << 20);
   sp_buf_init(&j->rows, 16 << 20);
   j->stop_after = -1;
   xj_check(sw_setup_open(job_file, args, n_args, STK_TRAIN, &j->s, &err), &err);
   configure(j);
   struct stk_state *state = stk_session_state(j->s.session);
   stk_state_init(state, j->s.module, (uint64_t)j->s.job->root.seed_everything);
-  xj_check(stk_schedule_init(&j->s.job->lr, j->c.max_steps, j->c.max_epochs, &j->c.schedules,
+  xj_check(stk_schedule_init(&j->s.job->lr, total_steps(j), j->c.max_epochs, &j->c.schedules,
                              state->now->schedules, &err),
            &err);
   return j;
@@ -119,6 +127,7 @@ struct xj *xj_resume(const char *job_file, const char *options, const char *chec
 void xj_close(struct xj *j) {
   stk_fit_free(j->fit);
   sw_setup_close(&j->s);
+  sp_buf_free(&j->before);
   sp_buf_free(&j->rows);
   sp_free(j);
 }
@@ -138,6 +147,14 @@ void xj_run(struct xj *j) {
   }
 }
 
+static void to_hex(struct sp_sha256 *h, char hex[XJ_HEX]) {
+  uint8_t digest[32];
+  sp_sha256_final(h, digest);
+  for (int i = 0; i < 32; i++) {
+    snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+  }
+}
+
 void xj_hash(const struct xj *j, char hex[XJ_HEX]) {
   const struct stk_state *state = stk_session_state(j->s.session);
   uint8_t digest[32];
@@ -151,10 +168,34 @@ void xj_hash(const struct xj *j, char hex[XJ_HEX]) {
                      state->now->metrics[i].value);
     sp_sha256_update(&h, line, (size_t)n);
   }
-  sp_sha256_final(&h, digest);
-  for (int i = 0; i < 32; i++) {
-    snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+  to_hex(&h, hex);
+}
+
+void xj_hash_tensors(const struct xj *j, char hex[XJ_HEX]) {
+  const struct stk_state *state = stk_session_state(j->s.session);
+  const struct stk_layout *l = &state->layout;
+  const struct stk_module *m = j->s.module;
+  struct sp_sha256 h;
+  sp_sha256_init(&h);
+  for (int32_t k = 0; k < l->n_sections; k++) {
+    for (int32_t i = 0; i < m->n_params; i++) {
+      sp_sha256_update(&h, stk_state_read_slot(state) + k * l->section_bytes + l->param_offset[i],
+                       (size_t)(stk_shape_numel(&m->params[i]->shape) * l->real_bytes));
+    }
   }
+  for (int32_t i = 0; i < m->n_running; i++) {
+    sp_sha256_update(&h, state->running[state->now->running] + l->running_offset[i],
+                     (size_t)(stk_shape_numel(&m->running[i].shape) * l->real_bytes));
+  }
+  to_hex(&h, hex);
+}
+
+char *xj_rows(const struct xj *j) {
+  char *text = sp_alloc(j->before.length + j->rows.length + 1);
+  assert_non_null(text);
+  memcpy(text, j->before.data ? j->before.data : "", j->before.length);
+  memcpy(text + j->before.length, j->rows.data ? j->rows.data : "", j->rows.length);
+  return text;
 }
 
 void xj_save(struct xj *j, char path[PATH_MAX]) {

@@ -21,6 +21,7 @@ struct xj {
   struct sw_setup s;
   struct stk_fit_config c;
   stk_fit *fit;
+  struct sp_buf before;     /* rows of the part that is resumed; the caller's */
   struct sp_buf rows;       /* "STEP name=value ...\n" of every row for the loggers */
   double losses[XJ_LOSSES]; /* train_loss of every step that was run */
   int64_t n_losses;
@@ -40,6 +41,11 @@ void xj_run(struct xj *j);
 /* SHA-256 of everything that the run is: parameters, moments, running statistics, the control page
  * without clocks, and the newest value of every metric. */
 void xj_hash(const struct xj *j, char hex[XJ_HEX]);
+/* Of parameters, moments and running statistics alone, in declaration order, without pads: for
+ * files, since it does not depend on the page's layout. */
+void xj_hash_tensors(const struct xj *j, char hex[XJ_HEX]);
+/* `before` and the rows, as text that the caller releases with sp_free. */
+char *xj_rows(const struct xj *j);
 
 /* Saves the committed state; the checkpoint's directory into path. */
 void xj_save(struct xj *j, char path[PATH_MAX]);
