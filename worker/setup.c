@@ -408,9 +408,6 @@ static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session
                      "trainer.passes: no pass is called '%s'; there are fuse, in_place", name);
     }
   }
-  if (t->profiler != SP_PROFILER_NONE) {
-    return sp_fail(err, SP_EUNSUPPORTED, "trainer.profiler is not built yet");
-  }
   if (t->recompute != SP_INT_NONE) {
     return sp_fail(err, SP_EUNSUPPORTED, "trainer.recompute is not built yet");
   }
@@ -434,6 +431,10 @@ static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
                                  .detect_anomaly = t->detect_anomaly,
                                  .memory = &s->memory,
                                  .optimizer = &s->job->optimizer};
+  if (t->profiler == SP_PROFILER_SIMPLE) {
+    stk_profiler_init(&s->profiler, sp_clock_system());
+    c.profiler = &s->profiler;
+  }
   double clip = isnan(t->gradient_clip_val) ? 0.0 : t->gradient_clip_val;
   c.clip_norm = t->gradient_clip_algorithm == SP_CLIP_NORM ? clip : 0.0;
   c.clip_value = t->gradient_clip_algorithm == SP_CLIP_VALUE ? clip : 0.0;

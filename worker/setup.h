@@ -35,6 +35,7 @@ struct sw_setup {
   bool has_val, own_val, own_test;
   struct stk_loader *train_loader, *val_loader, *test_loader;
   struct stk_optim optim;
+  struct stk_profiler profiler; /* used when trainer.profiler asks for it */
   stk_session *session;
   struct {
     int fd;

@@ -9,6 +9,7 @@
 #include "worker/ckpt.h"
 #include "worker/generate.h"
 #include "worker/npy_writer.h"
+#include "worker/profile.h"
 #include "worker/verbs.h"
 
 struct eval {
@@ -105,6 +106,7 @@ int sw_verb_evaluate(struct sw_emit *e, const char *verb, int argc, char **argv)
                                 test ? v->s.test_loader : v->s.val_loader, &host};
     struct stk_eval_result result;
     st = stk_evaluate(v->s.session, &c, &result, &err);
+    sw_profile_report(&v->s, e, verb, NULL);
     r.exit = !st && result.stopped ? SP_EXIT_JOB_CANCELED : SP_EXIT_OK;
   }
   int code = sw_emit_result(e, &err, st == SP_OK, &r);
@@ -163,6 +165,9 @@ int sw_verb_predict(struct sw_emit *e, int argc, char **argv) {
     if (!st) {
       sw_emit_text(e, SP_TEXT_INFO, "predictions: %s\n", path);
     }
+  }
+  if (!st) {
+    sw_profile_report(&v->s, e, "predict", NULL);
   }
   int code = sw_emit_result(e, &err, st == SP_OK, &r);
   sw_setup_close(&v->s);

@@ -11,6 +11,7 @@
 #include "proto/base/mem.h"
 #include "worker/ckpt.h"
 #include "worker/logs.h"
+#include "worker/profile.h"
 #include "worker/publish.h"
 #include "worker/verbs.h"
 
@@ -440,6 +441,7 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
       snprintf(next[r.n_next++], sizeof next[0], "stoker ckpt show %s", f->publish.newest);
     }
     r.seconds = (double)(mono_ns(NULL) - f->start_ns) * 1e-9;
+    sw_profile_report(&f->s, e, "fit", f->logs.dir);
     r.epoch = stk_session_state(f->s.session)->now->epoch;
     r.step = stk_session_state(f->s.session)->now->global_step;
   }

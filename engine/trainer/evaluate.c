@@ -16,7 +16,10 @@ static sp_status one_batch(stk_session *s, const struct stk_eval_config *c, int6
     if (then.lane == n_lanes) {
       then = (struct stk_loader_at){0, 0, batch + 1};
     }
+    struct stk_profiler *profiler = stk_session_config_of(s)->profiler;
+    int64_t start = stk_profile_start(profiler);
     sp_status st = stk_loader_next(c->loader, at, &then, &b, err);
+    stk_profile_stop(profiler, STK_ACTION_EVAL_DATA, start);
     if (st) {
       return st;
     }

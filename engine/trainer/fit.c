@@ -65,9 +65,15 @@ static int64_t log_step(const stk_fit *f) {
 
 typedef void (*hook_fn)(stk_run *, const void *);
 
+static struct stk_profiler *profiler(const stk_fit *f) {
+  return stk_session_config_of(f->s)->profiler;
+}
+
 static void call(stk_fit *f, hook_fn fn) {
   if (fn) {
+    int64_t start = stk_profile_start(profiler(f));
     fn(&f->run, stk_session_config_of(f->s)->module->self);
+    stk_profile_stop(profiler(f), STK_ACTION_HOOKS, start);
   }
 }
 
@@ -262,7 +268,9 @@ static sp_status next_batch(void *ctx, int32_t lane, int64_t micro, struct stk_l
     then = (struct stk_loader_at){f->now->epoch + 1, 0, 0};
   }
   struct stk_loader_batch b;
+  int64_t start = stk_profile_start(profiler(f));
   sp_status st = stk_loader_next(f->c.train, at, &then, &b, err);
+  stk_profile_stop(profiler(f), STK_ACTION_DATA, start);
   if (!st && b.n == 0) {
     st = sp_fail(err, SP_EINTERNAL, "lane %d has no batch %lld", (int)lane, (long long)batch);
   }
@@ -432,7 +440,10 @@ static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
   f->samples = r.samples;
   f->now->batch += f->run.window;
   f->now->total_batches += f->run.window;
-  return batch_end(f, err);
+  int64_t start = stk_profile_start(profiler(f));
+  st = batch_end(f, err);
+  stk_profile_stop(profiler(f), STK_ACTION_BATCH_END, start);
+  return st;
 }
 
 static sp_status phase_sanity(stk_fit *f, struct sp_err *err) {
@@ -556,19 +567,36 @@ static sp_status one_phase(stk_fit *f, struct sp_err *err) {
   return SP_OK;
 }
 
+/* What a phase is called in profiles. */
+static stk_action action_of(stk_phase phase) {
+  return phase == STK_PHASE_SANITY     ? STK_ACTION_SANITY
+         : phase == STK_PHASE_BATCH    ? STK_ACTION_BATCH
+         : phase == STK_PHASE_VALIDATE ? STK_ACTION_VALIDATION
+                                       : STK_ACTION_EPOCH;
+}
+
 sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
   f->n_saves = 0;
+  stk_action action = action_of((stk_phase)f->now->phase);
+  int64_t start = stk_profile_start(profiler(f));
   sp_status st = one_phase(f, err);
+  bool over = f->now->phase == STK_PHASE_EPOCH_END; /* there was no batch left to run */
+  stk_profile_stop(profiler(f), over && action == STK_ACTION_BATCH ? STK_ACTION_EPOCH : action,
+                   start);
   if (st) {
     return st;
   }
+  start = stk_profile_start(profiler(f));
   if (f->c.host.positions) {
     f->c.host.positions(f->c.host.ctx, f->now->log_position);
   }
   stk_state_commit(stk_session_state(f->s));
+  stk_profile_stop(profiler(f), STK_ACTION_COMMIT, start);
   if (f->n_saves) {
+    start = stk_profile_start(profiler(f));
     do_saves(f);
     stk_state_commit(stk_session_state(f->s));
+    stk_profile_stop(profiler(f), STK_ACTION_SAVE, start);
   }
   *out_done = f->now->phase == STK_PHASE_DONE;
   return SP_OK;

@@ -274,11 +274,19 @@ static sp_status run_checked(stk_session *s, stk_program *p, struct sp_err *err)
 }
 
 static sp_status run_program(stk_session *s, stk_program *p, struct sp_err *err) {
+  static const stk_action steps[] = {STK_ACTION_TRAIN_STEP, STK_ACTION_VALIDATE_STEP,
+                                     STK_ACTION_TEST_STEP, STK_ACTION_PREDICT_STEP};
+  int64_t start = stk_profile_start(s->c.profiler);
+  sp_status st = SP_OK;
   if (s->c.detect_anomaly) {
-    return run_checked(s, p, err);
+    st = run_checked(s, p, err);
+  } else if (s->c.profiler) {
+    stk_profile_program(s->c.profiler, p, s->c.pool);
+  } else {
+    stk_program_run(p, s->c.pool);
   }
-  stk_program_run(p, s->c.pool);
-  return SP_OK;
+  stk_profile_stop(s->c.profiler, steps[stk_program_graph(p)->stage], start);
+  return st;
 }
 
 static void set_scalars(stk_session *s) {
@@ -329,9 +337,11 @@ static void collect(const stk_session *s, const stk_program *p, int64_t n, struc
 /* ---- one optimizer step */
 
 static void add_into(stk_session *s, uint8_t *y, const uint8_t *x) {
+  int64_t start = stk_profile_start(s->c.profiler);
   struct stk_accumulate_args a = {x, y,
                                   s->state->layout.section_bytes / s->state->layout.real_bytes};
   run_kernel(s, s->c.kernels->accumulate, &a);
+  stk_profile_stop(s->c.profiler, STK_ACTION_REDUCE, start);
 }
 
 static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32_t lane,
@@ -419,10 +429,13 @@ static double clip_factor(stk_session *s, struct stk_window_result *r) {
   if (!(s->c.clip_norm > 0.0)) {
     return 1.0;
   }
+  int64_t start = stk_profile_start(s->c.profiler);
   struct stk_sumsq_args a = {s->grad[0], s->sumsq,
                              s->state->layout.section_bytes / s->state->layout.real_bytes};
   run_kernel(s, s->c.kernels->sumsq, &a);
-  return stk_optim_grad_scale(s->sumsq, s->n_chunks, s->c.clip_norm, 1, &r->grad_norm);
+  double scale = stk_optim_grad_scale(s->sumsq, s->n_chunks, s->c.clip_norm, 1, &r->grad_norm);
+  stk_profile_stop(s->c.profiler, STK_ACTION_CLIP, start);
+  return scale;
 }
 
 static void apply(stk_session *s, const double *lr, double grad_scale) {
@@ -465,7 +478,10 @@ sp_status stk_session_train(stk_session *s, const struct stk_window *w,
   if (s->c.n_lanes > 1) {
     divide_by_lanes(s);
   }
-  apply(s, w->lr, clip_factor(s, &r));
+  double scale = clip_factor(s, &r);
+  int64_t start = stk_profile_start(s->c.profiler);
+  apply(s, w->lr, scale);
+  stk_profile_stop(s->c.profiler, STK_ACTION_OPTIMIZER, start);
   s->state->now->slot = 1 - s->state->now->slot;
   s->state->now->running =
       s->state->layout.running_bytes ? 1 - s->state->now->running : s->state->now->running;

@@ -14,6 +14,7 @@
 #include "engine/optim/optimizer.h"
 #include "engine/plan/plan.h"
 #include "engine/state/state.h"
+#include "engine/trainer/profiler.h"
 
 struct stk_session_config {
   struct stk_module *module;
@@ -29,6 +30,7 @@ struct stk_session_config {
   double clip_norm, clip_value;              /* 0: off */
   bool fuse, in_place;                       /* passes */
   bool detect_anomaly;
+  struct stk_profiler *profiler; /* borrowed; NULL: none */
   const struct stk_memory *memory;
 };
 

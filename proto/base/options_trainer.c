@@ -154,7 +154,8 @@ static const struct sp_opt trainer_rows[] = {
            .help = "lanes always take different samples"),
     ROW(ENUM, profiler, .def = "none", .choices = "none|simple", .refusals = profiler_refusals,
         .lightning = "Trainer.profiler",
-        .help = "simple measures each part of the loop and prints a table at the end."),
+        .help = "simple measures each part of the loop and each kind of kernel; two tables at the "
+                "end, and in VERB-profile-0.txt of the log directory."),
     ROW(BOOL, detect_anomaly, .def = "false", .lightning = "Trainer.detect_anomaly",
         .help = "Look at every value of every step and name the node that first made a NaN."),
     ROW(BOOL, barebones, .def = "false", .lightning = "Trainer.barebones",

@@ -43,6 +43,7 @@ done
 for passes in '[-fuse]' '[-in_place]' '[-fuse,-in_place]'; do
   same "$whole" "passes $passes" --trainer.passes "$passes"
 done
+same "$whole" "profiler simple" --trainer.profiler simple
 
 for lanes in 3 4; do
   laned=$(both job.yaml --trainer.lanes $lanes --trainer.threads 1)
