@@ -203,11 +203,6 @@ sp_status sw_ckpt_fine_tune(struct sw_setup *s, char *out_text, size_t text_byte
     return sp_fail(err, SP_EINVAL, "weights.map: more than %d rules", MAX_MAP);
   }
   for (size_t i = 0; i < w->n_map; i++) {
-    if (strchr(w->map[i].theirs, '*')) {
-      return sp_fail(err, SP_EUNSUPPORTED,
-                     "weights.map: '%s': patterns are not built yet; a rule renames a prefix",
-                     w->map[i].theirs);
-    }
     map[i] = (struct stk_ckpt_rename){w->map[i].theirs, w->map[i].ours};
   }
   sp_status st = collect(s, true, &t, err);

@@ -64,8 +64,9 @@ SP_NODISCARD sp_status stk_ckpt_list(const char *parent, struct stk_ckpt_info **
 SP_NODISCARD sp_status stk_ckpt_find(const char *parent, const char *which, char out[PATH_MAX],
                                      struct sp_err *err);
 
-/* A rule of a name map: tensors of the file whose name starts with `theirs` are taken for `ours`
- * + the rest. */
+/* A rule of a name map. With a `*` in theirs it is for whole names, and what the `*` stands for is
+ * put in the place of the one in ours ("h.*.w" to "blocks.*.weight"); without, it is for names that
+ * begin with theirs, which become ours and the rest ("module." to ""). */
 struct stk_ckpt_rename {
   const char *theirs;
   const char *ours;
@@ -80,9 +81,9 @@ struct stk_weights_report {
 };
 
 /* Loads weights from a safetensors file, a directory with a model.safetensors.index.json, or a
- * checkpoint, for fine-tuning. The longest matching rule renames a tensor; without one it keeps
- * its name. Shapes must agree; F64, F32, F16 and BF16 convert into F32 and F64 targets (to
- * nearest even). strict: every target must be found and every tensor wanted. All names, types
+ * checkpoint, for fine-tuning. The matching rule with the most letters renames a tensor; without
+ * one it keeps its name. Shapes must agree; F64, F32, F16 and BF16 convert into F32 and F64 targets
+ * (to nearest even). strict: every target must be found and every tensor wanted. All names, types
  * and shapes are checked before the first byte is copied. */
 SP_NODISCARD sp_status stk_weights_load(const char *path, const struct stk_ckpt_rename *map,
                                         size_t n_map, bool strict,

@@ -7,6 +7,7 @@
 #include "engine/checkpoint/load.h"
 
 #include "engine/checkpoint/names.h"
+#include "engine/checkpoint/rename.h"
 #include "engine/checkpoint/read.h"
 #include "engine/exec/fpenv.h"
 #include "proto/base/crc32c.h"
@@ -149,26 +150,6 @@ static sp_status add_path(struct weights *w, const char *path, struct sp_err *er
                  path);
 }
 
-/* The name of a tensor of theirs in our model. */
-static char *rename_tensor(const char *theirs, const struct stk_ckpt_rename *map, size_t n_map) {
-  const struct stk_ckpt_rename *best = NULL;
-  for (size_t i = 0; i < n_map; i++) {
-    size_t n = strlen(map[i].theirs);
-    if (strncmp(theirs, map[i].theirs, n) == 0 && (!best || n > strlen(best->theirs))) {
-      best = &map[i];
-    }
-  }
-  if (!best) {
-    return sp_strdup(theirs);
-  }
-  size_t room = strlen(best->ours) + strlen(theirs) + 1;
-  char *ours = sp_alloc(room);
-  if (ours) {
-    snprintf(ours, room, "%s%s", best->ours, theirs + strlen(best->theirs));
-  }
-  return ours;
-}
-
 static int by_offer_name(const void *a, const void *b) {
   return strcmp(((const struct offer *)a)->name, ((const struct offer *)b)->name);
 }
@@ -188,7 +169,7 @@ static sp_status make_offers(struct weights *w, const struct stk_ckpt_rename *ma
       const struct stk_st_entry *e = &w->files[i].index.entries[k];
       struct offer *o = &w->offers[w->n_offers];
       *o = (struct offer){
-          .name = rename_tensor(e->name, map, n_map), .entry = e, .file = (uint32_t)i};
+          .name = stk_ckpt_rename(e->name, map, n_map), .entry = e, .file = (uint32_t)i};
       if (!o->name) {
         return sp_fail(err, SP_ENOMEM, "weights: out of memory");
       }

@@ -280,16 +280,17 @@ struct sp_layer_opts {
 
 enum { SP_LAYERS_MAX = 256 };
 
-/* Names of another program's weights: tensor `theirs` of the file becomes parameter `ours`. */
+/* Names of another program's weights: tensor `theirs` of the file becomes parameter `ours`; a rule
+ * without * is for names that begin with theirs. */
 struct sp_weight_map {
-  const char *theirs; /* may hold one *, which `ours` repeats */
+  const char *theirs; /* may hold one *, which `ours` then repeats */
   const char *ours;
 };
 
 struct sp_weights_opts {
   const char *path;          /* safetensors file or checkpoint directory; NULL: none */
   bool strict;               /* every parameter must be found, every tensor used */
-  struct sp_weight_map *map; /* tried in order, the first match wins */
+  struct sp_weight_map *map; /* the match with the most letters wins */
   size_t n_map;
 };
 

@@ -256,9 +256,24 @@ static sp_status check_schedules(const struct sp_job *job, struct sp_err *err) {
   return SP_OK;
 }
 
+static size_t n_stars(const char *text) {
+  size_t n = 0;
+  for (; *text; text++) {
+    n += *text == '*';
+  }
+  return n;
+}
+
 static sp_status check_start(const struct sp_job *job, struct sp_err *err) {
   if (!job->weights.path && job->weights.n_map > 0) {
     FAIL("weights.map", "weights.path is missing: the file whose names are mapped");
+  }
+  for (size_t i = 0; i < job->weights.n_map; i++) {
+    const struct sp_weight_map *m = &job->weights.map[i];
+    if (n_stars(m->theirs) > 1 || n_stars(m->ours) != n_stars(m->theirs)) {
+      FAIL("weights.map", "\"%.80s\": \"%.80s\": one * at most, and the same number on both sides",
+           m->theirs, m->ours);
+    }
   }
   if (job->weights.path && job->root.ckpt_path) {
     FAIL("weights.path", "it starts a new run and ckpt_path goes on with an old one; give one");

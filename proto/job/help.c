@@ -267,9 +267,20 @@ static const char data_notes[] =
 
 static const char weights_notes[] =
     "\n"
-    "`map` is a map from names in the file to names of parameters; one `*` on both sides stands "
-    "for the\n"
-    "same text: `{\"transformer.h.*.weight\": \"blocks.*.weight\"}`.\n";
+    "`map` is a map from names in the file to names of parameters. One `*` on both sides stands "
+    "for "
+    "the\n"
+    "same text: `{\"transformer.h.*.w\": \"blocks.*.weight\"}`. A rule without `*` is for names "
+    "that "
+    "begin with\n"
+    "it: `{\"module.\": \"\"}` takes a prefix off. The rule with the most letters counts. The "
+    "model is "
+    "the job's\n"
+    "own, so its hyper-parameters may differ from those the weights were trained with, as long as "
+    "the shapes\n"
+    "of what is loaded agree; to leave a tensor out, map it to a name that no parameter has, with "
+    "`strict:\n"
+    "false`. `optimizer.freeze` keeps parameters as loaded.\n";
 
 void sp_help_markdown(struct sp_buf *out) {
   sp_buf_puts(out, intro);

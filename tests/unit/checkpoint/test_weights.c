@@ -2,6 +2,8 @@
 #include "tests/lib/tt.h"
 
 #include "engine/checkpoint/load.h"
+#include "engine/checkpoint/rename.h"
+#include "proto/base/mem.h"
 #include "tests/unit/checkpoint/plan.h"
 
 #include <stdio.h>
@@ -51,6 +53,30 @@ static void test_weights_are_renamed_and_converted(void **state) {
   assert_true(h[0] == 1.0f && h[1] == -2.0f && h[2] == 0x1p-24f && h[3] > 3.4e38f);
   assert_true(b[0] == 1.0f && b[1] == -2.0f);
   assert_true(d[0] == 0.1f && d[1] > 3.4e38f);
+}
+
+static void expect_name(const char *theirs, const char *ours) {
+  static const struct stk_ckpt_rename rules[] = {{"h.*.w", "blocks.*.weight"},
+                                                 {"h.0.*", "first.*"},
+                                                 {"module.", ""},
+                                                 {"*.b", "*.bias"},
+                                                 {"x*x", "y*y"}};
+  char *name = stk_ckpt_rename(theirs, rules, sizeof rules / sizeof *rules);
+  assert_string_equal(name, ours);
+  sp_free(name);
+}
+
+static void test_weights_rules_rename_whole_names_or_prefixes(void **state) {
+  (void)state;
+  expect_name("h.12.w", "blocks.12.weight");
+  expect_name("h.12.w2", "h.12.w2");
+  expect_name("h.0.b", "first.b");         /* four letters and two: the longer rule */
+  expect_name("h.0.w", "blocks.0.weight"); /* four letters each: the first rule */
+  expect_name("ln.b", "ln.bias");
+  expect_name("module.h.1.w", "h.1.w"); /* one rule, once */
+  expect_name("module.", "");
+  expect_name("xx", "yy");
+  expect_name("x", "x"); /* the head and the tail must not overlap */
 }
 
 static void test_weights_strict_names_what_does_not_fit(void **state) {
@@ -160,6 +186,7 @@ static void test_weights_index_that_leads_outside_is_refused(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_weights_are_renamed_and_converted),
+      tt_test(test_weights_rules_rename_whole_names_or_prefixes),
       tt_test(test_weights_strict_names_what_does_not_fit),
       tt_test(test_weights_optional_may_be_absent),
       tt_test(test_weights_of_another_shape_copy_nothing),

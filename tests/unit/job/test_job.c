@@ -426,6 +426,9 @@ static void test_job_impossible_combinations_are_refused(void **state) {
        "give "
        "one"},
       {BASE "predict: {prompt: x}\n", "job.yaml:5:19: predict.prompt: it needs predict.generate"},
+      {BASE "weights: {path: a, map: {'a.*': b}}\n",
+       "job.yaml:5:25: weights.map: \"a.*\": \"b\": one * at most, and the same number on both "
+       "sides"},
       {BASE "predict: {seed: 3}\n", "job.yaml:5:17: predict.seed: it needs predict.generate"},
   };
   for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
