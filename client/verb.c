@@ -16,7 +16,7 @@ static const char job_details[] =
     "--data.path DIR. Later ones win.\n";
 
 static const char ckpt_details[] =
-    "  ls DIR        checkpoints of a run directory, newest first\n"
+    "  ls DIR        checkpoints of a run, or of every run below DIR, newest first\n"
     "  show PATH     what a checkpoint holds\n"
     "  verify PATH   reads it whole and compares every checksum\n"
     "  hash PATH     SHA-256 over the raw weights in the order of their names\n"

@@ -1,12 +1,16 @@
-/* --ckpt_path: a path, or "last" and "best" of the newest run that has one. */
+/* Which checkpoint a path means: a checkpoint itself, or the newest of a run's directory, of one
+ * with several runs (default_root_dir), or of a directory of checkpoints; and for --ckpt_path also
+ * "last" and "best", of the newest run of the job's logger that has one. */
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "proto/base/mem.h"
-#include "worker/setup.h"
+#include "worker/find.h"
 
 /* The newest version_N below root/name whose checkpoints directory holds something. */
 static bool newest_run(const char *base, char out[PATH_MAX]) {
@@ -33,13 +37,133 @@ static bool newest_run(const char *base, char out[PATH_MAX]) {
   return best >= 0;
 }
 
+/* ---- every checkpoint below a directory */
+
+enum { DEPTH_MAX = 4 }; /* root/name/version_N/checkpoints */
+
+/* Entries of a directory by descending version number, else by name: newest runs first. */
+static int newer_first(const void *a, const void *b) {
+  const char *x = *(char *const *)a, *y = *(char *const *)b;
+  const char *dx = strrchr(x, '_'), *dy = strrchr(y, '_');
+  long vx = dx ? strtol(dx + 1, NULL, 10) : -1, vy = dy ? strtol(dy + 1, NULL, 10) : -1;
+  return vx != vy ? (vx > vy ? -1 : 1) : strcmp(x, y);
+}
+
+static void free_names(char **names, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    sp_free(names[i]);
+  }
+  sp_free(names);
+}
+
+/* Directories in `path`, links and hidden ones left out. */
+static sp_status list_dirs(const char *path, char ***out, size_t *out_n, struct sp_err *err) {
+  DIR *d = opendir(path);
+  char **names = NULL;
+  size_t n = 0, room = 0;
+  sp_status st = SP_OK;
+  for (struct dirent *e = d ? readdir(d) : NULL; e && !st; e = readdir(d)) {
+    struct stat info;
+    if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 ||
+        !S_ISDIR(info.st_mode)) {
+      continue;
+    }
+    if (n == room) {
+      room = room ? 2 * room : 16;
+      char **bigger = sp_resize_array(names, room, sizeof *names);
+      st = bigger ? SP_OK : sp_fail(err, SP_ENOMEM, "no memory to list %s", path);
+      names = bigger ? bigger : names;
+    }
+    if (!st && (names[n] = sp_strdup(e->d_name)) != NULL) {
+      n++;
+    }
+  }
+  if (d) {
+    closedir(d);
+  }
+  if (n > 1) {
+    qsort(names, n, sizeof *names, newer_first);
+  }
+  *out = names;
+  *out_n = n;
+  return st;
+}
+
+static sp_status each_below(const char *path, int depth, sw_ckpt_fn *fn, void *ctx,
+                            struct sp_err *err) {
+  struct stk_ckpt_info *list = NULL;
+  char **names = NULL, inner[PATH_MAX];
+  size_t n = 0, n_names = 0;
+  sp_status st = stk_ckpt_list(path, &list, &n, err);
+  for (size_t i = 0; i < n && !st; i++) {
+    st = fn(ctx, path, &list[i], err);
+  }
+  sp_free(list);
+  if (st || n > 0 || depth == DEPTH_MAX) {
+    return st;
+  }
+  st = list_dirs(path, &names, &n_names, err);
+  for (size_t i = 0; i < n_names && !st; i++) {
+    int length = snprintf(inner, sizeof inner, "%s/%s", path, names[i]);
+    if (length > 0 && (size_t)length < sizeof inner) {
+      st = each_below(inner, depth + 1, fn, ctx, err);
+    }
+  }
+  free_names(names, n_names);
+  return st;
+}
+
+sp_status sw_ckpt_each(const char *path, sw_ckpt_fn *fn, void *ctx, struct sp_err *err) {
+  struct stat info;
+  if (stat(path, &info) != 0) {
+    return sp_fail_errno(err, "checkpoints of %s", path);
+  }
+  return each_below(path, 0, fn, ctx, err);
+}
+
+static sp_status take_first(void *ctx, const char *dir, const struct stk_ckpt_info *info,
+                            struct sp_err *err) {
+  char *out = ctx;
+  (void)err;
+  if (!*out && info->valid && strlen(dir) + strlen(info->name) + 2 < PATH_MAX) {
+    snprintf(out, PATH_MAX, "%.3900s/%.64s", dir, info->name);
+  }
+  return SP_OK;
+}
+
+sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *err) {
+  char found[PATH_MAX] = "", manifest[PATH_MAX];
+  struct stat info;
+  if (stat(path, &info) != 0) {
+    return sp_fail_errno(err, "checkpoint %s", path);
+  }
+  int n = snprintf(manifest, sizeof manifest, "%s/MANIFEST", path);
+  if (n < 0 || (size_t)n >= sizeof manifest) {
+    return sp_fail(err, SP_EINVAL, "checkpoint: the path is too long");
+  }
+  if (!S_ISDIR(info.st_mode) || access(manifest, F_OK) == 0) {
+    snprintf(out, PATH_MAX, "%s", path);
+    return SP_OK;
+  }
+  sp_status st = sw_ckpt_each(path, take_first, found, err);
+  if (!st && !*found) {
+    st = sp_fail(err, SP_ENOENT,
+                 "%s is no checkpoint and no directory of a run that has one (`stoker ckpt ls %s`)",
+                 path, path);
+  }
+  if (!st) {
+    memcpy(out, found, PATH_MAX);
+  }
+  return st;
+}
+
 sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
                        struct sp_err *err) {
   const struct sp_logger_opts *first = job->loggers.n ? &job->loggers.items[0] : NULL;
   const char *root = first && first->save_dir ? first->save_dir : job->trainer.default_root_dir;
   char base[PATH_MAX], parent[PATH_MAX];
   if (strcmp(which, "last") != 0 && strcmp(which, "best") != 0) {
-    return stk_ckpt_find(".", which, out, err);
+    return sw_ckpt_resolve(which, out, err);
   }
   snprintf(base, sizeof base, "%.2000s/%.1000s", root ? root : ".",
            first && first->name ? first->name : "stoker_logs");

@@ -54,11 +54,6 @@ SP_NODISCARD sp_status sw_setup_open(const char *file, const char *const *args, 
                                      stk_stage stage, struct sw_setup *out, struct sp_err *err);
 void sw_setup_close(struct sw_setup *s);
 
-/* Resolves --ckpt_path: a path, or "last" or "best" of the newest run of this job's log directory.
- */
-SP_NODISCARD sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
-                                    struct sp_err *err);
-
 /* A limit_*_batches option against what there is. */
 int64_t sw_limit(const struct sp_count *limit, int64_t n);
 

@@ -7,6 +7,7 @@
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
 #include "worker/ckpt.h"
+#include "worker/find.h"
 #include "worker/generate.h"
 #include "worker/npy_writer.h"
 #include "worker/profile.h"

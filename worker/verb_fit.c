@@ -10,6 +10,7 @@
 #include "engine/trainer/fit.h"
 #include "proto/base/mem.h"
 #include "worker/ckpt.h"
+#include "worker/find.h"
 #include "worker/logs.h"
 #include "worker/profile.h"
 #include "worker/publish.h"

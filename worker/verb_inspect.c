@@ -5,9 +5,11 @@
 #include <string.h>
 
 #include "engine/checkpoint/hash.h"
+#include "engine/checkpoint/json_text.h"
 #include "proto/base/mem.h"
 #include "proto/base/strutil.h"
 #include "worker/ckpt.h"
+#include "worker/find.h"
 #include "worker/verbs.h"
 
 enum { OUTPUT_LIMIT = 256 << 20 };
@@ -207,28 +209,43 @@ int sw_verb_init_weights(struct sw_emit *e, int argc, char **argv) {
 
 /* ---- ckpt */
 
-static sp_status ckpt_ls(const char *path, bool json, struct sp_buf *b, struct sp_err *err) {
-  struct stk_ckpt_info *list = NULL;
-  size_t n = 0;
-  char inner[PATH_MAX];
-  snprintf(inner, sizeof inner, "%.4000s/checkpoints", path);
-  sp_status st = stk_ckpt_list(inner, &list, &n, err);
-  if (!st && n == 0) {
-    sp_free(list);
-    st = stk_ckpt_list(path, &list, &n, err);
+struct listing {
+  struct sp_buf *b;
+  const char *root; /* what was asked for: left out of the names */
+  bool json;
+};
+
+static sp_status ckpt_line(void *ctx, const char *dir, const struct stk_ckpt_info *c,
+                           struct sp_err *err) {
+  const struct listing *l = ctx;
+  char path[PATH_MAX];
+  (void)err;
+  const char *inner = dir + strlen(l->root);
+  inner += *inner == '/' ? 1 : 0;
+  if (l->json) {
+    snprintf(path, sizeof path, "%.3900s/%.64s", dir, c->name);
+    sp_buf_printf(l->b, "{\"name\":\"%s\",\"path\":", c->name);
+    stk_json_put_string(l->b, path);
+    sp_buf_printf(
+        l->b, ",\"step\":%" PRId64 ",\"epoch\":%" PRId64 ",\"bytes\":%" PRIu64 ",\"valid\":%s}\n",
+        c->step, c->epoch, c->bytes, c->valid ? "true" : "false");
+  } else {
+    snprintf(path, sizeof path, "%.3900s%s%.64s", inner, *inner ? "/" : "", c->name);
+    sp_buf_printf(l->b, "%-24s step %-8" PRId64 " epoch %-6" PRId64 " %12" PRIu64 " bytes  %s\n",
+                  path, c->step, c->epoch, c->bytes, c->valid ? "valid" : c->why);
   }
-  for (size_t i = 0; !st && i < n; i++) {
-    sp_buf_printf(b,
-                  json ? "{\"name\":\"%s\",\"step\":%" PRId64 ",\"epoch\":%" PRId64
-                         ",\"bytes\":%" PRIu64 ",\"valid\":%s}\n"
-                       : "%-24s step %-8" PRId64 " epoch %-6" PRId64 " %12" PRIu64 " bytes  %s\n",
-                  list[i].name, list[i].step, list[i].epoch, list[i].bytes,
-                  json            ? (list[i].valid ? "true" : "false")
-                  : list[i].valid ? "valid"
-                                  : list[i].why);
+  return SP_OK;
+}
+
+/* The root without the slashes at its end, by which the listing cuts its names. */
+static sp_status ckpt_ls(const char *given, bool json, struct sp_buf *b, struct sp_err *err) {
+  char root[PATH_MAX];
+  struct listing l = {b, root, json};
+  snprintf(root, sizeof root, "%s", given);
+  for (size_t n = strlen(root); n > 1 && root[n - 1] == '/'; n--) {
+    root[n - 1] = '\0';
   }
-  sp_free(list);
-  return st;
+  return sw_ckpt_each(root, ckpt_line, &l, err);
 }
 
 static sp_status ckpt_show(const char *path, struct sp_buf *b, struct sp_err *err) {
@@ -265,16 +282,16 @@ static sp_status ckpt_verb(const char *what, const char *given, bool json, struc
   if (strcmp(what, "ls") == 0) {
     return ckpt_ls(given, json, b, err);
   }
+  sp_status st = sw_ckpt_resolve(given, path, err);
+  if (st) {
+    return st;
+  }
   if (strcmp(what, "hash") == 0) {
-    sp_status st = stk_ckpt_hash(given, hash, err);
+    st = stk_ckpt_hash(path, hash, err);
     if (!st) {
       stk_hash_hex(hash, hex);
       sp_buf_printf(b, json ? "{\"sha256\":\"%s\"}\n" : "%s\n", hex);
     }
-    return st;
-  }
-  sp_status st = stk_ckpt_find(".", given, path, err);
-  if (st) {
     return st;
   }
   if (strcmp(what, "show") == 0) {

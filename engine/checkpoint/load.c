@@ -107,7 +107,7 @@ static sp_status compare_header(const struct stk_ckpt *ck, uint32_t file,
   size_t n = 0;
   for (size_t i = 0; i < ck->manifest.n_tensors; i++) {
     const struct stk_manifest_tensor *t = &ck->manifest.tensors[i];
-    if (!t || t->file != file) {
+    if (t->file != file) {
       continue;
     }
     const struct stk_st_entry *e = stk_st_find(index, t->name);

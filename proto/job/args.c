@@ -106,6 +106,9 @@ static sp_status make_value(const char *option, const char *text, struct sp_aren
   if (!sp_yaml_is_text(text)) {
     return sp_fail(err, SP_EINVAL, "%s: the value is not UTF-8", option);
   }
+  if (!*text) {
+    return sp_fail(err, SP_EINVAL, "%s: the value is empty; null means the default", option);
+  }
   if (*text == '[' || *text == '{') {
     return sp_yaml_parse_value(option, text, arena, out, err);
   }

@@ -7,7 +7,6 @@ enum sp_exit sp_exit_of_status(sp_status status, bool ran) {
       return SP_EXIT_OK;
     case SP_ECANCELED:
       return SP_EXIT_JOB_CANCELED;
-    case SP_EMODULE:
     case SP_ENUMERIC:
       return SP_EXIT_JOB_FAILED;
     default:
@@ -20,6 +19,7 @@ enum sp_exit sp_exit_of_status(sp_status status, bool ran) {
     case SP_EINVAL:
     case SP_ERANGE:
     case SP_EUNSUPPORTED:
+    case SP_EMODULE:
       return SP_EXIT_USAGE;
     case SP_ENOENT:
       return SP_EXIT_NOT_FOUND;

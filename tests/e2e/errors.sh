@@ -36,18 +36,21 @@ refused 2 'did you mean max_epochs' fit job.yaml --trainer.max_epoch 3
 refused 2 "did you mean 'hidden'" fit job.yaml --model.hiden 3
 refused 2 'mpl' fit job.yaml --model.class mpl
 refused 2 'not built yet' fit job.yaml --trainer.recompute auto
-refused 10 'layers\.yaml:5:7: .*model\.layers\.1: linear: in is not' check layers.yaml
+refused 2 'layers\.yaml:5:7: .*model\.layers\.1: linear: in is not' check layers.yaml
 refused 3 'nowhere\.yaml' fit nowhere.yaml
 refused 3 'nowhere' fit job.yaml --data.kind idx --data.path nowhere
 refused 3 'nowhere\.so' fit job.yaml --model.class null --model.module ./nowhere.so
 refused 3 'nowhere' validate job.yaml --ckpt_path nowhere
+refused 2 'ckpt_path: the value is empty' fit job.yaml --ckpt_path ""
+refused 3 'no run below' fit job.yaml --ckpt_path last
+refused 3 'no checkpoint and no directory of a run' ckpt show .
 refused 2 '\-\-steps' order job.yaml --steps 5
 refused 2 '\-\-steps' order job.yaml --steps 3:x
 
 # A shared object that is no module.
 echo 'int answer(void) { return 42; }' | "${CC:-cc}" -x c -shared -fPIC -o plain.so -
 sed 's/class: mlp/module: .\/plain.so/' job.yaml >plain.yaml
-refused 10 'stoker_module_v1' fit plain.yaml
+refused 2 'stoker_module_v1' fit plain.yaml
 
 # A gz file that was cut off, and one whose header lies.
 mkdir cut lying

@@ -12,7 +12,7 @@ static void test_exit_of_status_before_the_run_names_the_class(void **state) {
   assert_int_equal(sp_exit_of_status(SP_EPERM, false), 4);
   assert_int_equal(sp_exit_of_status(SP_EMISMATCH, false), 6);
   assert_int_equal(sp_exit_of_status(SP_EIO, false), 1);
-  assert_int_equal(sp_exit_of_status(SP_EMODULE, false), 10);
+  assert_int_equal(sp_exit_of_status(SP_EMODULE, false), 2);
 }
 
 static void test_exit_of_status_in_the_run_is_job_failed(void **state) {
@@ -20,6 +20,7 @@ static void test_exit_of_status_in_the_run_is_job_failed(void **state) {
   assert_int_equal(sp_exit_of_status(SP_OK, true), 0);
   assert_int_equal(sp_exit_of_status(SP_EIO, true), 10);
   assert_int_equal(sp_exit_of_status(SP_EINVAL, true), 10);
+  assert_int_equal(sp_exit_of_status(SP_EMODULE, true), 10);
   assert_int_equal(sp_exit_of_status(SP_ECANCELED, true), 11);
 }
 

@@ -1,0 +1,24 @@
+/* Which checkpoint a path or --ckpt_path means. */
+#ifndef SW_FIND_H
+#define SW_FIND_H
+
+#include "worker/setup.h"
+
+/* Resolves --ckpt_path: a path (see sw_ckpt_resolve), or "last" or "best" of the newest run of this
+ * job's log directory. */
+SP_NODISCARD sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
+                                    struct sp_err *err);
+
+/* A checkpoint's own path or a file: itself. A directory above checkpoints: its newest run's newest
+ * valid one. SP_ENOENT: there is none. */
+SP_NODISCARD sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *err);
+
+/* Called with the directory that holds a checkpoint and what is known of it. */
+typedef sp_status sw_ckpt_fn(void *ctx, const char *dir, const struct stk_ckpt_info *info,
+                             struct sp_err *err);
+
+/* Every checkpoint in a directory or up to four levels below it, newer runs and steps first. */
+SP_NODISCARD sp_status sw_ckpt_each(const char *path, sw_ckpt_fn *fn, void *ctx,
+                                    struct sp_err *err);
+
+#endif
