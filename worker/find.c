@@ -1,6 +1,8 @@
 /* Which checkpoint a path means: a checkpoint itself, or the newest of a run's directory, of one
  * with several runs (default_root_dir), or of a directory of checkpoints; and for --ckpt_path also
  * "last" and "best", of the newest run of the job's logger that has one. */
+#include "worker/find.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -10,7 +12,6 @@
 #include <unistd.h>
 
 #include "proto/base/mem.h"
-#include "worker/find.h"
 
 /* The newest version_N below root/name whose checkpoints directory holds something. */
 static bool newest_run(const char *base, char out[PATH_MAX]) {
