@@ -33,8 +33,8 @@ enum {
   GEMM_ROW = 2048, /* columns of a lone row at a time */
   GEMM_ALIGN = 64,
   GEMM_B_BLOCK = 1 << 20, /* elements of B's packed block, with several row blocks */
-  GEMM_PACK_A_PANELS = 8, /* pack A when at least so many of B's panels use it */
-  GEMM_PACK_A_LINES = 3,  /* the same for A contiguous along rows of C */
+  GEMM_COMPACT_A = 512,   /* lines of A as short as this lie close enough already */
+  GEMM_PACK_A = 16,       /* pack A's longer lines when at least so many of B's panels use them */
   GEMM_PACK_B_TILES = 3   /* pack B when at least so many row tiles use it */
 };
 
@@ -86,7 +86,7 @@ static inline struct gemm_plan gemm_plan_make(const struct gemm_job *job) {
   plan.chunk = gemm_min(job->k, STK_GEMM_CHUNK);
   plan.totals = job->accumulate && job->k > STK_GEMM_CHUNK;
   plan.pack_a =
-      job->a.pack || panels >= (job->a.i_stride == 1 ? GEMM_PACK_A_LINES : GEMM_PACK_A_PANELS);
+      job->a.pack || (job->a.i_stride + job->a.k_stride > GEMM_COMPACT_A && panels >= GEMM_PACK_A);
   plan.pack_b =
       job->b.pack || job->b.i_stride != 1 || gemm_ceil(job->m, GEMM_MR) >= GEMM_PACK_B_TILES;
   plan.keep_b = plan.pack_b && row_blocks > 1;
@@ -135,8 +135,11 @@ static inline size_t gemm_block_scratch(const struct gemm_job *job) {
 static GEMM_UNUSED void gemm_panel(bool packed_a, int64_t m, int64_t kc, const real *a,
                                    int64_t a_row, int64_t a_k, const real *b, int64_t b_k,
                                    const struct gemm_end *end, int64_t j, int64_t nr) {
-  const bool packed = packed_a && b_k == GEMM_NR;
-  const gemm_tile_fn tile = gemm_tile_select(packed, GEMM_MR, nr);
+  const gemm_operands operands = b_k != GEMM_NR ? GEMM_PLACE
+                                 : packed_a     ? GEMM_PANEL
+                                 : a_k == 1     ? GEMM_LINES
+                                                : GEMM_PLACE;
+  const gemm_tile_fn tile = gemm_tile_select(operands, GEMM_MR, nr);
   const int64_t a_tile = packed_a ? GEMM_MR * kc : GEMM_MR * a_row;
   int64_t i = 0;
   for (; i + GEMM_MR <= m; i += GEMM_MR) {
@@ -144,7 +147,7 @@ static GEMM_UNUSED void gemm_panel(bool packed_a, int64_t m, int64_t kc, const r
     a += a_tile;
   }
   if (i < m) {
-    gemm_tile_select(packed, m - i, nr)(kc, a, a_row, a_k, b, b_k, end, i, j, nr);
+    gemm_tile_select(operands, m - i, nr)(kc, a, a_row, a_k, b, b_k, end, i, j, nr);
   }
 }
 
@@ -212,6 +215,8 @@ static GEMM_UNUSED void gemm_rows(const struct gemm_job *job, const struct gemm_
       }
       end.first = p == 0;
       end.last = p + kc == job->k;
+      end.plain = end.first && end.last && !job->accumulate && !job->relu && !job->bias_column &&
+                  !job->bias_row;
       gemm_group(job, plan, buf, buf->a + q * plan->a_slot, b, &end, ic, m, jc, j0, nj, p, kc);
     }
   }
@@ -219,8 +224,18 @@ static GEMM_UNUSED void gemm_rows(const struct gemm_job *job, const struct gemm_
 
 /* k = 0: the product is +0, and the rest of the arithmetic applies. */
 static GEMM_UNUSED void gemm_empty(const struct gemm_job *job) {
-  const struct gemm_end end = {job->c,        job->ldc, job->c, job->ldc,        job->bias_column,
-                               job->bias_row, true,     true,   job->accumulate, job->relu};
+  const struct gemm_end end = {
+      .c = job->c,
+      .ldc = job->ldc,
+      .t = job->c,
+      .ldt = job->ldc,
+      .bias_column = job->bias_column,
+      .bias_row = job->bias_row,
+      .first = true,
+      .last = true,
+      .accumulate = job->accumulate,
+      .relu = job->relu,
+  };
   for (int64_t j = 0; j < job->n; j += GEMM_NR) {
     gemm_panel(false, job->m, 0, job->c, 0, 0, job->c, 0, &end, j, gemm_min(job->n - j, GEMM_NR));
   }
@@ -291,7 +306,7 @@ static GEMM_UNUSED void gemm_row(const struct gemm_job *job, real *scratch) {
         for (int v = 0; v < GEMM_NV; v++) {
           acc[0][v] = tv_load(sum + j + v * GEMM_VL);
         }
-        gemm_finish(1, GEMM_NV, acc, &end, 0, j, gemm_min(n - j, GEMM_NR));
+        gemm_finish(1, GEMM_NV, false, acc, &end, 0, j, gemm_min(n - j, GEMM_NR));
       }
     }
   }

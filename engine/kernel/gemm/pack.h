@@ -48,8 +48,7 @@ V_INLINE void gemm_pack_rows(const real *x, int64_t stride, int64_t n, int64_t w
   }
 }
 
-V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, bool final, real *line) {
-  (void) final;
+V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, real *line) {
   for (int64_t i = 0; i < width; i++) {
     line[i] = i < n ? x[i] : 0;
   }
@@ -102,23 +101,21 @@ V_INLINE void gemm_pack_rows(const real *x, int64_t stride, int64_t n, int64_t w
   }
 }
 
-/* One line of a panel from contiguous elements. Unless it is the panel's final one, the line may
- * spill over its end. */
-V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, bool final, real *line) {
+/* One line of a panel from n contiguous elements, zeros after them. */
+V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, real *line) {
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
     _mm256_storeu_ps(line + i, _mm256_loadu_ps(x + i));
   }
-  if (final) {
-    for (; i < width; i++) {
-      line[i] = i < n ? x[i] : 0;
-    }
-    return;
+  for (; i + 4 <= n; i += 4) {
+    _mm_storeu_ps(line + i, _mm_loadu_ps(x + i));
   }
-  const __m256i lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  for (; i < width; i += 8) {
-    const __m256i some = _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)(n - i)), lanes);
-    _mm256_storeu_ps(line + i, _mm256_maskload_ps(x + i, some));
+  for (; i + 2 <= n; i += 2) {
+    _mm_storel_pi((__m64 *)(void *)(line + i),
+                  _mm_loadl_pi(_mm_setzero_ps(), (const __m64 *)(const void *)(x + i)));
+  }
+  for (; i < width; i++) {
+    line[i] = i < n ? x[i] : 0;
   }
 }
 
@@ -152,9 +149,9 @@ V_INLINE void gemm_pack(const struct gemm_source *s, int64_t i0, int64_t n, cons
         const real *from = x + p * s->k_stride + i;
         real *line = panels + i * kc + p * width;
         if (left == width) {
-          gemm_pack_line(from, width, width, p == kc - 1, line);
+          gemm_pack_line(from, width, width, line);
         } else {
-          gemm_pack_line(from, left, width, p == kc - 1, line);
+          gemm_pack_line(from, left, width, line);
         }
       }
     }

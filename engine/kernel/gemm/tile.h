@@ -43,6 +43,7 @@ struct gemm_end {
   const real *bias_column; /* per column of the block, or NULL */
   const real *bias_row;    /* per row of the block, or NULL */
   bool first, last, accumulate, relu;
+  bool plain; /* first and last, and no more than a store */
 };
 
 /* kc >= 1; a, b: the tile's first elements; (i, j): its corner in the block; nr: columns that
@@ -51,7 +52,20 @@ typedef void (*gemm_tile_fn)(int64_t kc, const real *a, int64_t a_row, int64_t a
                              int64_t b_k, const struct gemm_end *end, int64_t i, int64_t j,
                              int64_t nr);
 
-V_INLINE void gemm_finish(const int mr, const int nv, tv acc[GEMM_MR][GEMM_NV],
+/* full: all of the tile's columns exist, and no masks are needed. */
+V_INLINE tv gemm_load(const bool full, const real *p, tv_mask m) {
+  return full ? tv_load(p) : tv_load_some(p, m);
+}
+
+V_INLINE void gemm_store(const bool full, real *p, tv_mask m, tv x) {
+  if (full) {
+    tv_store(p, x);
+  } else {
+    tv_store_some(p, m, x);
+  }
+}
+
+V_INLINE void gemm_finish(const int mr, const int nv, const bool full, tv acc[GEMM_MR][GEMM_NV],
                           const struct gemm_end *end, int64_t i, int64_t j, int64_t nr) {
   tv_mask mask[GEMM_NV];
   for (int v = 0; v < nv; v++) {
@@ -63,17 +77,17 @@ V_INLINE void gemm_finish(const int mr, const int nv, tv acc[GEMM_MR][GEMM_NV],
     for (int v = 0; v < nv; v++) {
       tv x = acc[r][v];
       if (!end->first) {
-        x = tv_add(tv_load_some(t + v * GEMM_VL, mask[v]), x);
+        x = tv_add(gemm_load(full, t + v * GEMM_VL, mask[v]), x);
       }
       if (!end->last) {
-        tv_store_some(t + v * GEMM_VL, mask[v], x);
+        gemm_store(full, t + v * GEMM_VL, mask[v], x);
         continue;
       }
       if (end->accumulate) {
-        x = tv_add(tv_load_some(c + v * GEMM_VL, mask[v]), x);
+        x = tv_add(gemm_load(full, c + v * GEMM_VL, mask[v]), x);
       }
       if (end->bias_column) {
-        x = tv_add(x, tv_load_some(end->bias_column + j + v * GEMM_VL, mask[v]));
+        x = tv_add(x, gemm_load(full, end->bias_column + j + v * GEMM_VL, mask[v]));
       }
       if (end->bias_row) {
         x = tv_add(x, tv_all(end->bias_row + i + r));
@@ -81,7 +95,7 @@ V_INLINE void gemm_finish(const int mr, const int nv, tv acc[GEMM_MR][GEMM_NV],
       if (end->relu) {
         x = tv_relu(x);
       }
-      tv_store_some(c + v * GEMM_VL, mask[v], x);
+      gemm_store(full, c + v * GEMM_VL, mask[v], x);
     }
   }
 }
@@ -159,45 +173,74 @@ V_INLINE void gemm_chunk(const int mr, const int nv, int64_t kc, const real *a, 
 }
 
 #define GEMM_CHUNK_PANEL(mr, nv) gemm_chunk(mr, nv, kc, a, 1, GEMM_MR, b, GEMM_NR, acc)
+#define GEMM_CHUNK_LINES(mr, nv) gemm_chunk(mr, nv, kc, a, a_row, 1, b, GEMM_NR, acc)
 #define GEMM_CHUNK_PLACE(mr, nv) gemm_chunk(mr, nv, kc, a, a_row, a_k, b, b_k, acc)
 
 #endif
 
 V_INLINE void gemm_end_tile(const int mr, const int nv, tv acc[GEMM_MR][GEMM_NV],
                             const struct gemm_end *end, int64_t i, int64_t j, int64_t nr) {
-  if (nr != nv * GEMM_VL || !gemm_finish_fast(mr, nv, acc, end, i, j)) {
-    gemm_finish(mr, nv, acc, end, i, j, nr);
+  if (nr != nv * GEMM_VL) {
+    gemm_finish(mr, nv, false, acc, end, i, j, nr);
+  } else if (!gemm_finish_fast(mr, nv, acc, end, i, j)) {
+    gemm_finish(mr, nv, true, acc, end, i, j, nr);
   }
 }
 
-#define GEMM_TILE(mr, nv)                                                                          \
-  static void gemm_tile_packed_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, int64_t a_k,  \
-                                           const real *b, int64_t b_k, const struct gemm_end *end, \
-                                           int64_t i, int64_t j, int64_t nr) {                     \
-    tv acc[GEMM_MR][GEMM_NV];                                                                      \
-    (void)a_row, (void)a_k, (void)b_k;                                                             \
-    GEMM_CHUNK_PANEL(mr, nv);                                                                      \
-    gemm_end_tile(mr, nv, acc, end, i, j, nr);                                                     \
-  }                                                                                                \
-  static void gemm_tile_direct_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, int64_t a_k,  \
-                                           const real *b, int64_t b_k, const struct gemm_end *end, \
-                                           int64_t i, int64_t j, int64_t nr) {                     \
-    tv acc[GEMM_MR][GEMM_NV];                                                                      \
-    GEMM_CHUNK_PLACE(mr, nv);                                                                      \
-    gemm_end_tile(mr, nv, acc, end, i, j, nr);                                                     \
+/* Asks for the tile's lines of C, to be written when its chunk is done. */
+V_INLINE void gemm_expect(const int mr, const struct gemm_end *end, int64_t i, int64_t j) {
+  for (int r = 0; r < mr; r++) {
+    __builtin_prefetch(end->c + (i + r) * end->ldc + j, 1);
   }
+}
+
+/* The chunk's sums go to C at once where nothing else is to be done with them. */
+#if defined(GEMM_OWN_LOOP)
+#define GEMM_CHUNK_TO(KIND, mr, nv)                             \
+  const bool at_once = end->plain && nr == nv * GEMM_VL;        \
+  real *to = at_once ? end->c + i * end->ldc + j : (real *)acc; \
+  const int64_t stride = at_once ? end->ldc : GEMM_NR;          \
+  GEMM_CHUNK_##KIND(mr, nv);                                    \
+  if (!at_once) {                                               \
+    gemm_end_tile(mr, nv, acc, end, i, j, nr);                  \
+  }
+#else
+#define GEMM_CHUNK_TO(KIND, mr, nv) \
+  GEMM_CHUNK_##KIND(mr, nv);        \
+  gemm_end_tile(mr, nv, acc, end, i, j, nr);
+#endif
+
+#define GEMM_TILE_OF(kind, KIND, mr, nv)                                                 \
+  static void gemm_tile_##kind##_##mr##_##nv(                                            \
+      int64_t kc, const real *a, int64_t a_row, int64_t a_k, const real *b, int64_t b_k, \
+      const struct gemm_end *end, int64_t i, int64_t j, int64_t nr) {                    \
+    tv acc[GEMM_MR][GEMM_NV];                                                            \
+    (void)a_row, (void)a_k, (void)b_k;                                                   \
+    gemm_expect(mr, end, i, j);                                                          \
+    GEMM_CHUNK_TO(KIND, mr, nv);                                                         \
+  }
+#define GEMM_TILE(mr, nv)            \
+  GEMM_TILE_OF(panel, PANEL, mr, nv) \
+  GEMM_TILE_OF(lines, LINES, mr, nv) GEMM_TILE_OF(place, PLACE, mr, nv)
 #define GEMM_TILE_ROW(mr, p) GEMM_TILE(mr, 1) GEMM_TILE(mr, 2)
 #define GEMM_TILE_ENTRY(mr, p) {p##mr##_1, p##mr##_2},
 
 GEMM_ROWS(GEMM_TILE_ROW, )
 
-/* packed: both operands lie in panels, A's of width GEMM_MR, B's of width GEMM_NR. */
-V_INLINE gemm_tile_fn gemm_tile_select(bool packed, int64_t mr, int64_t nr) {
-  static const gemm_tile_fn tiles[2][GEMM_MR][GEMM_NV] = {
-      {GEMM_ROWS(GEMM_TILE_ENTRY, gemm_tile_direct_)},
-      {GEMM_ROWS(GEMM_TILE_ENTRY, gemm_tile_packed_)},
+/* B's panel has width GEMM_NR in the first two. */
+typedef enum gemm_operands {
+  GEMM_PANEL, /* A lies in panels of width GEMM_MR */
+  GEMM_LINES, /* A lies in place, contiguous along k */
+  GEMM_PLACE  /* both lie anyhow */
+} gemm_operands;
+
+V_INLINE gemm_tile_fn gemm_tile_select(gemm_operands operands, int64_t mr, int64_t nr) {
+  static const gemm_tile_fn tiles[3][GEMM_MR][GEMM_NV] = {
+      {GEMM_ROWS(GEMM_TILE_ENTRY, gemm_tile_panel_)},
+      {GEMM_ROWS(GEMM_TILE_ENTRY, gemm_tile_lines_)},
+      {GEMM_ROWS(GEMM_TILE_ENTRY, gemm_tile_place_)},
   };
-  return tiles[packed][mr - 1][(nr - 1) / GEMM_VL];
+  return tiles[operands][mr - 1][(nr - 1) / GEMM_VL];
 }
 
 #endif
