@@ -33,9 +33,6 @@ static void metrics(void *ctx, int64_t step, int32_t n, const char *const *names
   sp_buf_printf(&j->rows, "%lld", (long long)step);
   for (int32_t i = 0; i < n; i++) {
     sp_buf_printf(&j->rows, " %s=%a", names[i], values[i]);
-    if (strcmp(names[i], "train_loss") == 0 && j->n_losses < XJ_LOSSES) {
-      j->losses[j->n_losses++] = values[i];
-    }
   }
   sp_buf_puts(&j->rows, "\n");
 }
@@ -188,6 +185,17 @@ void xj_hash_tensors(const struct xj *j, char hex[XJ_HEX]) {
                      (size_t)(stk_shape_numel(&m->running[i].shape) * l->real_bytes));
   }
   to_hex(&h, hex);
+}
+
+bool xj_next(const struct xj *j, const char *name, const char **at, double *out_value) {
+  char key[96];
+  int n = snprintf(key, sizeof key, " %s=", name);
+  const char *found = strstr(*at ? *at : (const char *)j->rows.data, key);
+  if (found) {
+    *out_value = strtod(found + n, NULL);
+    *at = found + n;
+  }
+  return found != NULL;
 }
 
 char *xj_rows(const struct xj *j) {

@@ -15,17 +15,15 @@
 #include "proto/base/buf.h"
 #include "worker/ckpt.h"
 
-enum { XJ_ARGS = 32, XJ_LOSSES = 256, XJ_HEX = 65 };
+enum { XJ_ARGS = 32, XJ_HEX = 65 };
 
 struct xj {
   struct sw_setup s;
   struct stk_fit_config c;
   stk_fit *fit;
-  struct sp_buf before;     /* rows of the part that is resumed; the caller's */
-  struct sp_buf rows;       /* "STEP name=value ...\n" of every row for the loggers */
-  double losses[XJ_LOSSES]; /* train_loss of every step that was run */
-  int64_t n_losses;
-  int64_t stop_after; /* polls of stop_asked that answer no; -1: all */
+  struct sp_buf before; /* rows of the part that is resumed; the caller's */
+  struct sp_buf rows;   /* "STEP name=value ...\n" of every row for the loggers */
+  int64_t stop_after;   /* polls of stop_asked that answer no; -1: all */
   bool done;
 };
 
@@ -44,6 +42,9 @@ void xj_hash(const struct xj *j, char hex[XJ_HEX]);
 /* Of parameters, moments and running statistics alone, in declaration order, without pads: for
  * files, since it does not depend on the page's layout. */
 void xj_hash_tensors(const struct xj *j, char hex[XJ_HEX]);
+/* The next value of `name` in the rows behind *at (NULL: from the first row); false when there is
+ * none. */
+bool xj_next(const struct xj *j, const char *name, const char **at, double *out_value);
 /* `before` and the rows, as text that the caller releases with sp_free. */
 char *xj_rows(const struct xj *j);
 

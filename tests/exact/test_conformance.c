@@ -183,6 +183,23 @@ static void test_cut_and_resumed_elsewhere_equals_whole(void **state) {
   }
 }
 
+/* In 64-true, which `ref` alone does: threads and passes, for two of the jobs. */
+static void test_double_precision_has_one_result_too(void **state) {
+  (void)state;
+  for (int job = 0; job < n_jobs; job++) {
+    if (strcmp(jobs[job], "mlp") == 0 || strcmp(jobs[job], "cnn") == 0) {
+      struct result a = run(job, "--trainer.precision 64-true --trainer.threads 1");
+      struct result b =
+          run(job, "--trainer.precision 64-true --trainer.threads 3 --trainer.passes [-fuse]");
+      assert_string_equal(a.rows, b.rows);
+      assert_string_equal(a.state, b.state);
+      assert_string_not_equal(a.state, wanted[job].state);
+      sp_free(a.rows);
+      sp_free(b.rows);
+    }
+  }
+}
+
 /* Seed, lanes and windows are the job's own: another number is another result. */
 static void test_another_job_has_another_result(void **state) {
   static const char *const other[] = {"--seed_everything 20", "--trainer.lanes 2",
@@ -205,6 +222,7 @@ int main(void) {
       tt_test(test_each_pass_off_equals_all_on),
       tt_test(test_all_passes_off_equal_all_on),
       tt_test(test_cut_and_resumed_elsewhere_equals_whole),
+      tt_test(test_double_precision_has_one_result_too),
       tt_test(test_another_job_has_another_result),
   };
   return cmocka_run_group_tests_name("conformance", tests, find_jobs, free_rows);

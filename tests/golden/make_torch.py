@@ -7,7 +7,9 @@ init-weights`) and in its sample order (`stoker order`), in float64 and float32;
 optimizers, schedules and clipping are PyTorch's own or written here, never Stoker's. The reader is
 tests/exact/test_torch.c. Lines: `f64 loss V...`, `f32 loss V...` (the last micro-batch of each
 step, a mean over lanes) and, of the float64 run, `weight NAME L2-NORM V...` (elements 0, n/3, n/2
-and n-1 of each parameter and running statistic at the end).
+and n-1 of each parameter and running statistic at the end). With validation data also
+`f64 val_loss V...`, `f64 val_acc V...` or `f64 val_perplexity V...`, at the end of each epoch, over
+all samples.
 """
 import os
 import re
@@ -48,21 +50,21 @@ def unit(h):
     return (h >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
 
 
-def images(data):
-    n, shape = data["num_samples"], data["shape"]
-    ids, elements = np.arange(n)[:, None], np.arange(int(np.prod(shape)))[None, :]
-    label = draw(LABEL, np.arange(n), 0) % np.uint64(data.get("num_classes", 10))
+def images(data, ids):
+    n, shape = len(ids), data["shape"]
+    label = draw(LABEL, ids, 0) % np.uint64(data.get("num_classes", 10))
+    elements = np.arange(int(np.prod(shape)))[None, :]
     x = np.float32(0.75) * unit(draw(TEMPLATE, label[:, None], elements))
-    x = x + np.float32(0.25) * unit(draw(NOISE, ids, elements))
+    x = x + np.float32(0.25) * unit(draw(NOISE, ids[:, None], elements))
     return torch.from_numpy(x.reshape(n, *shape)), torch.from_numpy(label.astype(np.int64))
 
 
-def tokens(data):
-    n, vocab, length = data["num_samples"], np.uint64(data["num_classes"]), data["seq_len"]
-    token = draw(TOKEN, np.arange(n), 0) % vocab
+def tokens(data, ids):
+    vocab, length = np.uint64(data["num_classes"]), data["seq_len"]
+    token = draw(TOKEN, ids, 0) % vocab
     text = [token]
     for t in range(length):
-        h = draw(TOKEN, np.arange(n), t + 1)
+        h = draw(TOKEN, ids, t + 1)
         other = (h >> np.uint64(32)) % vocab
         token = np.where(h % np.uint64(10) == 0, other, draw(NEXT, token, 0) % vocab)
         text.append(token)
@@ -80,12 +82,19 @@ class Autoencoder(nn.Module):
         self.encoder = nn.Sequential(nn.Linear(n, hidden), nn.ReLU(), nn.Linear(hidden, code))
         self.decoder = nn.Sequential(nn.Linear(code, hidden), nn.ReLU(), nn.Linear(hidden, n))
 
+    def forward(self, x):
+        return self.decoder(self.encoder(x.flatten(1)))
+
     def loss(self, x, y):
-        x = x.flatten(1)
-        return F.mse_loss(self.decoder(self.encoder(x)), x)
+        return F.mse_loss(self(x), x.flatten(1))
 
 
-class Mlp(nn.Module):
+class Classifier(nn.Module):
+    def loss(self, x, y):
+        return F.cross_entropy(self(x).flatten(0, -2), y.flatten())
+
+
+class Mlp(Classifier):
     ACTIVATIONS = {
         "relu": nn.ReLU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid, "silu": nn.SiLU,
         "gelu": nn.GELU, "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
@@ -99,11 +108,11 @@ class Mlp(nn.Module):
             n = width
         self.net = nn.Sequential(*layers, nn.Linear(n, classes))
 
-    def loss(self, x, y):
-        return F.cross_entropy(self.net(x.flatten(1)), y)
+    def forward(self, x):
+        return self.net(x.flatten(1))
 
 
-class Cnn(nn.Module):
+class Cnn(Classifier):
     def __init__(self, x, conv1, conv2, batch_norm, classes=10):
         super().__init__()
         _, channels, height, width = x.shape
@@ -111,10 +120,10 @@ class Cnn(nn.Module):
         self.conv2, self.bn2 = nn.Conv2d(conv1, conv2, 3, padding=1), nn.BatchNorm2d(conv2)
         self.fc = nn.Linear(conv2 * (height // 4) * (width // 4), classes)
 
-    def loss(self, x, y):
+    def forward(self, x):
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 2)
         x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2)
-        return F.cross_entropy(self.fc(x.flatten(1)), y)
+        return self.fc(x.flatten(1))
 
 
 class Block(nn.Module):
@@ -137,19 +146,18 @@ class Block(nn.Module):
         return x + self.mlp["c_proj"](f)
 
 
-class Gpt(nn.Module):
+class Gpt(Classifier):
     def __init__(self, x, n_layer, n_head, n_embd, vocab_size):
         super().__init__()
         self.wte, self.wpe = nn.Embedding(vocab_size, n_embd), nn.Embedding(x.shape[1], n_embd)
         self.h = nn.ModuleList(Block(n_head, n_embd) for _ in range(n_layer))
         self.ln_f = nn.LayerNorm(n_embd)
 
-    def loss(self, x, y):
+    def forward(self, x):
         h = self.wte(x) + self.wpe.weight[: x.shape[1]]
         for block in self.h:
             h = block(h)
-        logits = F.linear(self.ln_f(h), self.wte.weight)
-        return F.cross_entropy(logits.flatten(0, 1), y.flatten())
+        return F.linear(self.ln_f(h), self.wte.weight)
 
 
 MODELS = {"autoencoder": Autoencoder, "mlp": Mlp, "cnn": Cnn, "gpt": Gpt}
@@ -261,34 +269,58 @@ def micro_batches(model, x, y, lanes, accumulate):
     return total / weight
 
 
-def train(job, path, weights, real):
-    trainer = job["trainer"]
+def validate(model, x, y):
+    """Name and value of each metric over all samples."""
+    model.eval()
+    with torch.no_grad():
+        loss = model.loss(x, y).item()
+        result = {"val_loss": loss}
+        if isinstance(model, Gpt):
+            result["val_perplexity"] = np.exp(loss)
+        elif isinstance(model, Classifier):
+            result["val_acc"] = (model(x).argmax(-1) == y).double().mean().item()
+    model.train()
+    return result
+
+
+def load(job, real, first, n):
     data = tokens if job["data"].get("synthetic") == "tokens" else images
-    x, y = data(job["data"])
+    x, y = data(job["data"], np.arange(first, first + n))
+    return x.to(real) if x.is_floating_point() else x, y
+
+
+def train(job, path, weights, real):
+    """Values by name, in the order of steps and epochs, and the final state."""
+    trainer, n = job["trainer"], job["data"]["num_samples"]
+    x, y = load(job, real, 0, n)
+    n_val = job["data"].get("num_val_samples", 0)
     options = {k: v for k, v in job["model"].items() if k != "class"}
     model = MODELS[job["model"]["class"]](x, **options).to(real)
-    x = x.to(real) if x.is_floating_point() else x
     missing, unexpected = model.load_state_dict(load_file(weights), strict=False)
     assert not unexpected and all(n.endswith("num_batches_tracked") for n in missing)
     optimizer, spec = optimizer_of(job["optimizer"], model), job.get("lr_scheduler")
     chain = isinstance(spec, list) and len(spec) == 2
     schedulers = [(Chain(spec, optimizer), "step", False)] if chain else \
         schedulers_of(spec, optimizer)
-    clip, losses = trainer.get("gradient_clip_val"), []
-    order = order_of(path, trainer["max_steps"])
-    for i, (epoch, lanes) in enumerate(order):
+    clip, values = trainer.get("gradient_clip_val"), {"loss": []}
+    order = order_of(path, trainer["max_steps"] + 1)
+    for i, (epoch, lanes) in enumerate(order[:-1]):
         optimizer.zero_grad()
-        losses.append(micro_batches(model, x, y, lanes, trainer.get("accumulate_grad_batches", 1)))
+        loss = micro_batches(model, x, y, lanes, trainer.get("accumulate_grad_batches", 1))
+        values["loss"].append(loss)
         if clip and trainer.get("gradient_clip_algorithm") == "value":
             nn.utils.clip_grad_value_(model.parameters(), clip)
         elif clip:
             nn.utils.clip_grad_norm_(model.parameters(), clip)
         optimizer.step()
-        last = i + 1 == len(order) or order[i + 1][0] != epoch
+        last = order[i + 1][0] != epoch
         for scheduler, interval, watches in schedulers:
             if interval == "step" or last:
-                scheduler.step(*([losses[-1]] if watches else []))
-    return losses, model.state_dict()
+                scheduler.step(*([loss] if watches else []))
+        for name, value in validate(model, *load(job, real, n, n_val)).items() \
+                if last and n_val else ():
+            values.setdefault(name, []).append(value)
+    return values, model.state_dict()
 
 
 def text(values):
@@ -309,14 +341,15 @@ def main(names):
                 precision = "64-true" if label == "f64" else "32-true"
                 subprocess.run([os.path.join(BIN, "stoker"), "init-weights", path, "-o", weights,
                                 "--trainer.precision", precision], check=True, capture_output=True)
-                losses, state = train(job, path, weights, real)
-                out.write("%s loss %s\n" % (label, text(losses)))
+                values, state = train(job, path, weights, real)
+                for key, numbers_of in values.items():
+                    out.write("%s %s %s\n" % (label, key, text(numbers_of)))
                 for key, value in state.items() if label == "f64" else ():
                     v = value.flatten().double()
                     if not key.endswith("num_batches_tracked"):
                         at = [0, v.numel() // 3, v.numel() // 2, v.numel() - 1]
                         out.write("weight %s %s\n" % (key, text([v.norm()] + v[at].tolist())))
-        print(name, "loss", losses[0], "to", losses[-1])
+        print(name, "loss", values["loss"][0], "to", values["loss"][-1])
 
 
 main(sys.argv[1:])
