@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <stoker/custom.h>
+
 #include "engine/graph/graph.h"
 #include "engine/ops/chain.h"
 #include "engine/ops/ops.h"
@@ -58,6 +60,10 @@ static void put_node(struct text *t, const struct stk_graph *g, int32_t id) {
   }
   put(t, " = ");
   put(t, stk_op_text(n->op));
+  if (n->custom) {
+    put(t, " ");
+    put(t, n->custom->name);
+  }
   for (int32_t k = 0; k < n->n_in; k++) {
     snprintf(buf, sizeof buf, n->in[k] < 0 ? " -" : " %%%d", (int)n->in[k]);
     put(t, buf);
@@ -145,6 +151,9 @@ uint64_t stk_graph_hash(const struct stk_graph *g) {
     h = fnv(h, n->out, (size_t)n->n_out * sizeof n->out[0]);
     h = fnv(h, n->i, sizeof n->i);
     h = fnv(h, n->f, sizeof n->f);
+    if (n->custom) {
+      h = fnv(h, n->custom->name, strlen(n->custom->name));
+    }
     if (n->chain) {
       char prog[1024];
       stk_chain_text(n->chain, prog, sizeof prog);

@@ -56,7 +56,8 @@ struct stk_node {
   int32_t out[STK_NODE_OUT];
   int64_t i[STK_ATTR_I]; /* attributes; each op's file says which is which */
   double f[STK_ATTR_F];
-  void *chain; /* STK_OP_CHAIN: its program (owned) */
+  void *chain;                        /* STK_OP_CHAIN: its program (owned) */
+  const struct stk_custom_op *custom; /* STK_OP_CUSTOM: its table (the module's) */
   bool backward;
   stk_loc at;
 };

@@ -38,7 +38,9 @@ struct stk_lower;
   X(ATTENTION, "attention", stk_op_attention)                         \
   X(ATTENTION_BWD, "attention_bwd", stk_op_attention_bwd)             \
   X(XENT, "cross_entropy", stk_op_xent)                               \
-  X(XENT_BWD, "cross_entropy_bwd", stk_op_xent_bwd)
+  X(XENT_BWD, "cross_entropy_bwd", stk_op_xent_bwd)                   \
+  X(CUSTOM, "custom", stk_op_custom)                                  \
+  X(CUSTOM_BWD, "custom_bwd", stk_op_custom_bwd)
 
 typedef enum stk_op {
 #define STK_OP_X(name, text, symbol) STK_OP_##name,

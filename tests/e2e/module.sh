@@ -50,6 +50,13 @@ grep -q val_loss val.log || fail "validate prints no val_loss"
   fail "predict: $(tail -n 1 predict.log)"
 head -c 128 predictions.npy | grep -aq "'shape': (64, *3,*)" || fail "predictions.npy is not (64, 3)"
 
+cp "$here/examples/maxout.c" "$here/examples/maxout.yaml" examples/
+compile examples/maxout.c examples/maxout.so
+one=$(hash examples/maxout.yaml)
+two=$(hash examples/maxout.yaml --trainer.kernels ref --trainer.threads 3)
+echo "$one with an op of its own"
+[ "$one" = "$two" ] || fail "the custom op's hash depends on kernels: $two"
+
 "$stoker" init first >init.log
 compile first.c first.so
 train first.yaml --trainer.max_epochs 1 >/dev/null || fail "the module of stoker init does not train"

@@ -2,6 +2,7 @@
 #ifndef STOKER_STOKER_H
 #define STOKER_STOKER_H
 
+#include <stoker/custom.h>
 #include <stoker/data.h>
 #include <stoker/graph.h>
 #include <stoker/module.h>

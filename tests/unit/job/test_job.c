@@ -492,8 +492,9 @@ static void test_job_printed_loads_to_an_equal_job(void **state) {
 
 static void test_job_examples_load_and_print(void **state) {
   (void)state;
-  static const char *const names[] = {"autoencoder", "gpt-source", "mnist-mlp", "mnist-cnn"};
-  for (size_t i = 0; i < 4; i++) {
+  static const char *const names[] = {"autoencoder", "gpt-source", "mnist-mlp",
+                                      "mnist-cnn",   "maxout",     "stranger"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     char path[64];
     snprintf(path, sizeof path, "examples/%s.yaml", names[i]);
     struct sp_err err = {0};
