@@ -1,5 +1,5 @@
-/* Fusion: elementwise chains swallow the chains that feed them, and products take a relu as
- * epilogue.
+/* Fusion: elementwise chains swallow the chains that feed them, products and convolutions take a
+ * relu as epilogue, and a relu's gradient is taken before a maximum's gradient is spread out.
  *
  * A chain is swallowed when its only consumer is a chain over the same elements (directly or
  * through a view), or when it is a cheap scalar. Bits cannot change: each element sees the same
@@ -58,27 +58,84 @@ static int32_t behind_views(const struct fuse *f, int32_t value, bool *viewed) {
   return value;
 }
 
+/* Whether the node is a chain of this one operation. */
+static bool is_single(const struct stk_node *n, uint8_t op, int32_t n_in) {
+  const struct stk_chain_prog *p = n->chain;
+  return n->op == STK_OP_CHAIN && p->n_op == 1 && p->op[0].op == op && p->n_out == 1 &&
+         n->n_in == n_in;
+}
+
+/* Switches the relu in the epilogue of a product or convolution on; false: it has none, or it is
+ * taken. */
+static bool take_relu(struct stk_node *maker) {
+  if (maker->op == STK_OP_MATMUL && !maker->i[MATMUL_ACT]) {
+    maker->i[MATMUL_ACT] = STK_GEMM_ACT_RELU;
+    return true;
+  }
+  if (maker->op == STK_OP_CONV && maker->f[0] == 0) {
+    maker->f[0] = 1;
+    return true;
+  }
+  return false;
+}
+
 /* relu(product) where nothing else reads the product: the epilogue does it and the relu becomes a
  * view. */
 static void relu_epilogue(struct fuse *f, int32_t id) {
   struct stk_graph *g = f->g;
   struct stk_node *n = &g->nodes[id];
-  const struct stk_chain_prog *p = n->chain;
-  if (p->n_op != 1 || p->op[0].op != STK_EW_RELU || p->n_out != 1 || n->n_in != 1) {
+  if (!is_single(n, STK_EW_RELU, 1)) {
     return;
   }
   bool viewed;
   int32_t src = behind_views(f, n->in[0], &viewed);
   int32_t maker = g->values[src].node;
-  if (maker < 0 || f->uses[src] != 1 || g->nodes[maker].op != STK_OP_MATMUL ||
-      g->nodes[maker].i[MATMUL_ACT]) {
+  if (maker < 0 || f->uses[src] != 1 || !take_relu(&g->nodes[maker])) {
     return;
   }
-  g->nodes[maker].i[MATMUL_ACT] = STK_GEMM_ACT_RELU;
   g->values[n->out[0]].alias = n->in[0];
   n->op = STK_OP_VIEW;
   sp_free(n->chain);
   n->chain = NULL;
+}
+
+/* The pooling that made the places which node `unpool` reads, where its input is `y`; or -1. */
+static int32_t pooling_of(const struct stk_graph *g, const struct stk_node *unpool, int32_t y) {
+  int32_t maker = g->values[unpool->in[1]].node;
+  bool found = maker >= 0 && g->nodes[maker].op == STK_OP_POOL && g->nodes[maker].in[0] == y;
+  return found ? maker : -1;
+}
+
+/* relu_bwd(y, unpool(g)), y being what was pooled by maximum, is unpool(relu_bwd(max, g)): the
+ * place that a gradient goes to holds the maximum itself, and every other place gets +0 both ways.
+ * There are fewer maxima than places, and y need not be kept. The two nodes trade places. */
+static void relu_before_unpool(struct fuse *f, int32_t id) {
+  struct stk_graph *g = f->g;
+  struct stk_node *relu = &g->nodes[id];
+  const struct stk_chain_prog *p = relu->chain;
+  if (!is_single(relu, STK_EW_RELU_BWD, 2) || p->op[0].a != 0) {
+    return;
+  }
+  int32_t maker = g->values[relu->in[1]].node;
+  struct stk_node *unpool = maker < 0 ? NULL : &g->nodes[maker];
+  if (!unpool || unpool->op != STK_OP_POOL_BWD || unpool->f[0] == 0 ||
+      f->uses[relu->in[1]] != 1) {
+    return;
+  }
+  int32_t pool = pooling_of(g, unpool, relu->in[0]);
+  if (pool < 0) {
+    return;
+  }
+  struct stk_node first = *relu, second = *unpool;
+  int32_t between = unpool->out[0];
+  first.in[0] = g->nodes[pool].out[0];
+  first.in[1] = unpool->in[0];
+  first.out[0] = between;
+  second.in[0] = between;
+  second.out[0] = relu->out[0];
+  g->values[between].shape = g->values[first.in[0]].shape;
+  *unpool = first;
+  *relu = second;
 }
 
 static bool cheap_scalar(const struct stk_graph *g, const struct stk_node *a) {
@@ -244,6 +301,7 @@ sp_status stk_pass_fuse(struct stk_graph *g, struct sp_err *err) {
     }
     if (f.live[id]) {
       relu_epilogue(&f, id);
+      relu_before_unpool(&f, id);
     }
   }
   sp_free(f.uses);
