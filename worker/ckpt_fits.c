@@ -134,6 +134,7 @@ static sp_status check_control(const struct stk_manifest *m, struct sp_err *err)
   memcpy(&c, m->control, sizeof c);
   bool sane = c.phase >= 0 && c.phase < STK_PHASE_COUNT && in_range(c.epoch) && in_range(c.batch) &&
               in_range(c.global_step) && in_range(c.total_batches) && c.n_metrics >= 0 &&
+              c.n_scalars >= 0 && c.n_scalars <= STK_GRAPH_MAX_HOST &&
               c.n_metrics <= STK_CONTROL_METRICS;
   for (int32_t i = 0; i < STK_CONTROL_CKPT; i++) {
     sane = sane && c.ckpt[i].n_entries >= 0 && c.ckpt[i].n_entries <= STK_CKPT_TOP_K_MAX;
@@ -181,6 +182,9 @@ void sw_ckpt_take_control(struct sw_setup *s, const struct stk_manifest *m) {
   now->n_acc = own.n_acc;
   now->module_offset = own.module_offset;
   now->module_bytes = own.module_bytes;
+  for (; now->n_scalars < own.n_scalars; now->n_scalars++) {
+    now->scalars[now->n_scalars] = own.scalars[now->n_scalars]; /* named since then */
+  }
   for (int32_t i = 0; i < STK_CONTROL_METRICS; i++) {
     end_text(now->metrics[i].name, sizeof now->metrics[i].name);
   }

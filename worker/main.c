@@ -15,12 +15,6 @@
 
 enum { EVENTS_FD = 3 };
 
-static volatile sig_atomic_t stop_signal;
-
-static void on_term(int n) {
-  stop_signal = n;
-}
-
 static void on_alarm(int n) {
   static const char text[] = "the module's setup did not return within 60 s\n";
   (void)n;
@@ -31,8 +25,11 @@ static void on_alarm(int n) {
   raise(SIGALRM);
 }
 
+/* SIGTERM and SIGINT are blocked in every thread: one that came stays pending. */
 bool sw_stop_asked(void) {
-  return stop_signal != 0;
+  sigset_t pending;
+  return sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
 static int dispatch(struct sw_emit *e, const char *verb, int argc, char **argv) {
@@ -64,13 +61,17 @@ int main(int argc, char **argv) {
     fprintf(stderr, "stoker-worker is started by the stoker command; try `stoker help`\n");
     return SP_EXIT_USAGE;
   }
-  struct sigaction term = {.sa_handler = on_term}, alarmed = {.sa_handler = on_alarm};
-  sigaction(SIGTERM, &term, NULL);
-  sigaction(SIGINT, &term, NULL);
+  struct sigaction alarmed = {.sa_handler = on_alarm};
+  sigset_t stop;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  sigaddset(&stop, SIGINT);
+  sigprocmask(SIG_BLOCK, &stop, NULL);
   sigaction(SIGALRM, &alarmed, NULL);
   signal(SIGPIPE, SIG_IGN);
   signal(SIGXFSZ, SIG_IGN);
   fcntl(EVENTS_FD, F_SETFD, FD_CLOEXEC);
+  setvbuf(stdout, NULL, _IOLBF, 0); /* what a module prints is seen line by line */
   struct sw_emit e = {.fd = EVENTS_FD};
   struct sp_event hello = {.kind = SP_EVENT_HELLO,
                            .u.hello = {SP_EVENT_PROTOCOL, STOKER_VERSION, (int64_t)getpid()}};

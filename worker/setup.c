@@ -323,24 +323,6 @@ static sp_status text_info(struct sw_setup *s, struct sp_err *err) {
   return SP_OK;
 }
 
-/* Ids are checked as they are read: the graph says below what they must be. */
-static void set_limits(struct stk_dataset *ds, const struct stk_graph *g) {
-  int64_t x = 0, y = 0;
-  for (int32_t i = 0; i < g->n_nodes; i++) {
-    const struct stk_node *n = &g->nodes[i];
-    int32_t ids = n->op == STK_OP_EMBEDDING ? n->in[0] : n->op == STK_OP_XENT ? n->in[1] : -1;
-    if (ids < 0) {
-      continue;
-    }
-    const struct stk_shape *s = &g->values[n->op == STK_OP_EMBEDDING ? n->in[1] : n->in[0]].shape;
-    int64_t limit = n->op == STK_OP_EMBEDDING ? s->dim[0] : s->dim[s->rank - 1];
-    stk_role role = g->values[stk_graph_storage(g, ids)].role;
-    x = role == STK_ROLE_X && (x == 0 || limit < x) ? limit : x;
-    y = role == STK_ROLE_Y && (y == 0 || limit < y) ? limit : y;
-  }
-  stk_dataset_set_limits(ds, x, y);
-}
-
 /* ---- session */
 
 static sp_status get_region(void *ctx, const char *name, size_t bytes, void **out_p,
@@ -452,21 +434,23 @@ static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
   return st ? st : stk_session_new(&c, &s->session, err);
 }
 
+/* overfit_batches takes the place of the limits of training and validation, in file order. */
+static bool overfits(const struct sp_trainer_opts *t) {
+  const struct sp_count *c = &t->overfit_batches;
+  return c->kind == SP_COUNT_N ? c->n > 0 : c->kind == SP_COUNT_FRACTION && c->fraction > 0.0;
+}
+
 static sp_status open_loader(struct sw_setup *s, struct stk_dataset *ds,
                              struct stk_data_range range, bool training, struct stk_loader **out,
                              struct sp_err *err) {
   const struct sp_trainer_opts *t = &s->job->trainer;
   const struct sp_data_opts *d = &s->job->data;
-  bool overfit =
-      t->overfit_batches.kind == SP_COUNT_N
-          ? t->overfit_batches.n > 0
-          : t->overfit_batches.kind == SP_COUNT_FRACTION && t->overfit_batches.fraction > 0.0;
   struct stk_loader_config c = {.sampler = {.first = range.first,
                                             .n = range.n,
                                             .n_lanes = t->lanes,
                                             .batch_size = d->batch_size,
                                             .seed = (uint64_t)s->job->root.seed_everything,
-                                            .shuffle = training && d->shuffle && !overfit,
+                                            .shuffle = training && d->shuffle && !overfits(t),
                                             .pad = training,
                                             .drop_last = training && d->drop_last},
                                 .real64 = t->precision == SP_PRECISION_64,
@@ -474,20 +458,36 @@ static sp_status open_loader(struct sw_setup *s, struct stk_dataset *ds,
   return stk_loader_open(ds, &c, out, err);
 }
 
-static sp_status open_loaders(struct sw_setup *s, stk_stage stage, struct sp_err *err) {
-  const struct sp_trainer_opts *t = &s->job->trainer;
+/* Makes the programs of every stage that will run, so that what is wrong with a step function is
+ * said before the training; ids are checked as they are read, against what these programs look up.
+ */
+static sp_status make_programs(struct sw_setup *s, stk_stage stage, struct sp_err *err) {
+  int64_t batch = s->job->data.batch_size, x, y;
+  bool val = s->has_val && s->module->def->validation_step;
   stk_program *p;
-  int64_t batch = s->job->data.batch_size;
   sp_status st = stk_session_program(s->session, STK_TRAIN, batch, &p, err);
-  if (st) {
-    return st;
+  if (!st && val && (stage == STK_TRAIN || stage == STK_VALIDATE)) {
+    st = stk_session_program(s->session, STK_VALIDATE, batch, &p, err);
   }
-  set_limits(s->train, stk_program_graph(p));
+  if (!st && (stage == STK_TEST || stage == STK_PREDICT)) {
+    st = stk_session_program(s->session, stage, batch, &p, err);
+  }
+  stk_session_id_limits(s->session, &x, &y);
+  stk_dataset_set_limits(s->train, x, y);
   if (s->own_val) {
-    set_limits(s->val, stk_program_graph(p));
+    stk_dataset_set_limits(s->val, x, y);
   }
   if (s->own_test) {
-    set_limits(s->test, stk_program_graph(p));
+    stk_dataset_set_limits(s->test, x, y);
+  }
+  return st;
+}
+
+static sp_status open_loaders(struct sw_setup *s, stk_stage stage, struct sp_err *err) {
+  const struct sp_trainer_opts *t = &s->job->trainer;
+  sp_status st = make_programs(s, stage, err);
+  if (st) {
+    return st;
   }
   st = open_loader(s, s->train, s->train_range, true, &s->train_loader, err);
   if (!st && s->has_val && s->module->def->validation_step) {
@@ -499,13 +499,10 @@ static sp_status open_loaders(struct sw_setup *s, stk_stage stage, struct sp_err
   if (st) {
     return st;
   }
-  bool overfit = t->overfit_batches.kind != SP_COUNT_NONE &&
-                 (t->overfit_batches.kind == SP_COUNT_N ? t->overfit_batches.n > 0
-                                                        : t->overfit_batches.fraction > 0.0);
-  s->n_train_batches = sw_limit(overfit ? &t->overfit_batches : &t->limit_train_batches,
+  s->n_train_batches = sw_limit(overfits(t) ? &t->overfit_batches : &t->limit_train_batches,
                                 stk_sampler_n_steps(stk_loader_sampler(s->train_loader)));
   s->n_val_batches = s->val_loader
-                         ? sw_limit(overfit ? &t->overfit_batches : &t->limit_val_batches,
+                         ? sw_limit(overfits(t) ? &t->overfit_batches : &t->limit_val_batches,
                                     stk_sampler_n_steps(stk_loader_sampler(s->val_loader)))
                          : 0;
   s->n_test_batches =

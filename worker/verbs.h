@@ -15,7 +15,7 @@ int sw_verb_init_weights(struct sw_emit *e, int argc, char **argv);
 int sw_verb_ckpt(struct sw_emit *e, int argc, char **argv);
 int sw_verb_doctor(struct sw_emit *e, int argc, char **argv);
 
-/* Set by SIGTERM: stop at the next step edge. */
+/* SIGTERM or SIGINT came: stop at the next step edge. Any thread. */
 bool sw_stop_asked(void);
 
 #endif

@@ -113,6 +113,7 @@ static bool pads_survive(const struct stk_optimizer *o, int32_t group) {
 
 static void slices_fill(struct stk_optimizer *o, const struct stk_optim_tensor *tensors) {
   int32_t before = STK_OPTIM_FROZEN;
+  o->n_slices = 0;
   for (size_t t = 0; t < o->n_tensors; t++) {
     const int32_t group = o->group_of[t];
     if (group != STK_OPTIM_FROZEN && tensors[t].n > 0) {
@@ -173,6 +174,14 @@ sp_status stk_optimizer_new(const struct sp_optimizer_opts *opts,
   return SP_OK;
 }
 
+void stk_optimizer_skip(struct stk_optimizer *o, const struct stk_optim_tensor *tensors,
+                        size_t which) {
+  if (o->group_of[which] != STK_OPTIM_FROZEN) {
+    o->group_of[which] = STK_OPTIM_FROZEN;
+    slices_fill(o, tensors);
+  }
+}
+
 void stk_optimizer_free(struct stk_optimizer *o) {
   if (o) {
     sp_free(o->group);
@@ -202,13 +211,12 @@ void stk_optimizer_scalars(const struct stk_optimizer *o, size_t group, double l
   };
 }
 
-double stk_optim_grad_scale(const double *sums, int64_t n_sums, double max_norm, int64_t lanes,
-                            double *out_norm) {
+double stk_optim_grad_scale(const double *sums, int64_t n_sums, double max_norm, double *out_norm) {
   double total = n_sums > 0 ? sums[0] : 0.0;
   for (int64_t i = 1; i < n_sums; i++) {
     total += sums[i];
   }
-  const double norm = sqrt(total) / (double)lanes;
+  const double norm = sqrt(total);
   double factor = 1.0;
   if (max_norm > 0.0) {
     factor = max_norm / (norm + 1e-6);
@@ -217,5 +225,5 @@ double stk_optim_grad_scale(const double *sums, int64_t n_sums, double max_norm,
   if (out_norm) {
     *out_norm = norm;
   }
-  return factor / (double)lanes;
+  return factor;
 }

@@ -4,8 +4,8 @@
  * zero; gradients and moments share that layout. A parameter belongs to the first group whose
  * pattern matches its name, else to group 0 with the optimizer's own values; a parameter that a
  * `freeze` pattern matches belongs to none. Neighbours of one group make one slice, pads included
- * (they stay zero), so that a step is a few long kernel calls. Immutable after stk_optimizer_new;
- * any thread may read.
+ * (they stay zero), so that a step is a few long kernel calls. Immutable after stk_optimizer_new,
+ * but for stk_optimizer_skip; any thread may read.
  */
 #ifndef STK_OPTIM_OPTIMIZER_H
 #define STK_OPTIM_OPTIMIZER_H
@@ -53,6 +53,11 @@ SP_NODISCARD sp_status stk_optimizer_new(const struct sp_optimizer_opts *opts,
                                          const struct stk_optim_tensor *tensors, size_t n_tensors,
                                          struct stk_optimizer **out_optimizer, struct sp_err *err);
 
+/* From now on tensor `which` belongs to no group, as if frozen; a step leaves its bytes alone. Not
+ * while a step runs. */
+void stk_optimizer_skip(struct stk_optimizer *o, const struct stk_optim_tensor *tensors,
+                        size_t which);
+
 /* Accepts NULL. */
 void stk_optimizer_free(struct stk_optimizer *o);
 
@@ -64,10 +69,9 @@ bool stk_optim_is_frozen(const struct sp_optimizer_opts *opts, const char *name)
 void stk_optimizer_scalars(const struct stk_optimizer *o, size_t group, double lr, int64_t step,
                            double grad_scale, double clip_value, struct stk_optim_scalars *out);
 
-/* What the summed gradient of `lanes` lanes is multiplied by: 1 / lanes times, with max_norm > 0,
- * min(1, max_norm / (norm + 1e-6)) (clip_grad_norm_). sums: the sumsq kernel's, added in index
- * order. out_norm (may be NULL) is the norm of the mean gradient. */
-double stk_optim_grad_scale(const double *sums, int64_t n_sums, double max_norm, int64_t lanes,
-                            double *out_norm);
+/* What the mean gradient is multiplied by: 1, or with max_norm > 0 min(1, max_norm / (norm + 1e-6))
+ * (clip_grad_norm_). sums: the sumsq kernel's, added in index order. out_norm (may be NULL) is the
+ * norm. */
+double stk_optim_grad_scale(const double *sums, int64_t n_sums, double max_norm, double *out_norm);
 
 #endif

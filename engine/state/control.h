@@ -17,7 +17,7 @@
 #include "engine/trainer/callbacks/model_checkpoint.h"
 
 enum {
-  STK_CONTROL_VERSION = 1,
+  STK_CONTROL_VERSION = 2,
   STK_CONTROL_EARLY = 4,
   STK_CONTROL_CKPT = 4,
   STK_CONTROL_METRICS = 128,
@@ -62,11 +62,11 @@ struct stk_control {
   int64_t total_batches; /* training batches of lane 0 ever: num_batches_tracked, x-axis of time */
   int64_t val_runs;      /* validations completed */
   int64_t elapsed_ns;    /* training time before this process (max_time); a clock: not hashed */
-  double scalars[STK_GRAPH_MAX_HOST]; /* host scalars by the training graph's index */
+  double scalars[STK_GRAPH_MAX_HOST]; /* host scalars, in the order in which programs named them */
   struct stk_schedule_state schedules[STK_SCHEDULE_MAX];
   struct stk_early_stopping early[STK_CONTROL_EARLY];
   struct stk_model_checkpoint ckpt[STK_CONTROL_CKPT];
-  int32_t n_metrics, n_lanes;
+  int32_t n_metrics, n_lanes, n_scalars, reserved;
   struct stk_metric_value metrics[STK_CONTROL_METRICS];
   int64_t log_position[STK_CONTROL_LOGGERS]; /* of each kind of logger; 0: none */
   uint32_t module_offset, module_bytes;      /* the module's state, from the page's start */

@@ -94,7 +94,7 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   f->c = *config;
   f->s = s;
   f->now = stk_session_state(s)->now;
-  f->run = (struct stk_run){.control = f->now, .host = &f->c.host};
+  f->run = (struct stk_run){.control = f->now, .host = &f->c.host, .session = s};
   f->lr = sp_alloc_array(stk_session_optimizer(s)->n_groups, sizeof *f->lr);
   f->started_ns = f->c.host.now_ns ? f->c.host.now_ns(f->c.host.ctx) : 0;
   bool fresh = f->now->seq == 0;

@@ -37,13 +37,12 @@ void stk_run_log(stk_run *r, const char *name, double value, uint32_t flags) {
 }
 
 stk_status stk_run_set_scalar(stk_run *r, const char *name, double value) {
-  for (int32_t i = 0; i < r->graph->n_hosts; i++) {
-    if (strcmp(r->graph->hosts[i].name, name) == 0) {
-      r->control->scalars[i] = value;
-      return SP_OK;
-    }
+  double *at = stk_session_scalar(r->session, name);
+  if (!at) {
+    return SP_ENOENT;
   }
-  return SP_ENOENT;
+  *at = value;
+  return SP_OK;
 }
 
 void stk_run_stop(stk_run *r) {

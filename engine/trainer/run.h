@@ -8,11 +8,13 @@
 #include "engine/state/control.h"
 
 struct stk_host;
+struct stk_session;
 
 struct stk_run {
   struct stk_control *control;
   const struct stk_host *host;
-  const struct stk_graph *graph; /* of training: names of host scalars and logs */
+  struct stk_session *session;   /* has the host scalars */
+  const struct stk_graph *graph; /* of training: names of logs */
   int64_t batch_idx;
   int64_t window; /* batches of the current accumulation window */
 };

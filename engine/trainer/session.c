@@ -6,6 +6,7 @@
 
 #include "engine/exec/fpenv.h"
 #include "engine/ops/ops.h"
+#include "engine/trainer/ids.h"
 #include "proto/base/mem.h"
 
 enum { MAX_PROGRAMS = 64, MAX_LEVELS = 24, STREAM_BYTES = 8 << 20 };
@@ -15,6 +16,7 @@ struct cached {
   int64_t batch;
   struct stk_graph *graph;
   stk_program *program;
+  int32_t scalar[STK_GRAPH_MAX_HOST]; /* the page's index of each host scalar of the graph */
 };
 
 struct stk_session {
@@ -32,6 +34,10 @@ struct stk_session {
   int64_t n_chunks;
   struct stk_rng_ctx rng;
   struct stk_optimizer *optimizer;
+  struct stk_optim_tensor *tensors;
+  char scalar_names[STK_GRAPH_MAX_HOST][64]; /* host scalars in the page's order */
+  int32_t n_scalars;
+  int64_t x_limit, y_limit; /* ids of a batch are below these; 0: any */
   struct stk_acc *step_acc; /* [n_lanes][STK_GRAPH_MAX_LOGS] */
   uint8_t *scratch;         /* for kernels outside programs */
   size_t scratch_bytes;
@@ -81,6 +87,7 @@ static bool buffers_new(stk_session *s) {
 static sp_status optimizer_new(stk_session *s, struct sp_err *err) {
   const struct stk_module *m = s->c.module;
   struct stk_optim_tensor *t = sp_alloc_array((size_t)m->n_params + 1, sizeof *t);
+  s->tensors = t;
   if (!t) {
     return sp_fail(err, SP_ENOMEM, "no memory for the optimizer");
   }
@@ -90,9 +97,7 @@ static sp_status optimizer_new(stk_session *s, struct sp_err *err) {
     t[i] = (struct stk_optim_tensor){m->params[i]->name, at / real, n};
     at = stk_state_next_offset(at, n * real);
   }
-  sp_status st = stk_optimizer_new(s->c.optimizer, t, (size_t)m->n_params, &s->optimizer, err);
-  sp_free(t);
-  return st;
+  return stk_optimizer_new(s->c.optimizer, t, (size_t)m->n_params, &s->optimizer, err);
 }
 
 const struct stk_optimizer *stk_session_optimizer(const stk_session *s) {
@@ -153,12 +158,62 @@ void stk_session_free(stk_session *s) {
   sp_free(s->sumsq);
   sp_free(s->step_acc);
   sp_free(s->frozen);
+  sp_free(s->tensors);
   stk_optimizer_free(s->optimizer);
   stk_state_free(s->state);
   sp_free(s);
 }
 
 /* ---- programs */
+
+/* Finds the graph's host scalars in the page by name; a new one gets the next place and its initial
+ * value, unless a resumed page brought one. */
+static sp_status place_scalars(stk_session *s, struct cached *p, struct sp_err *err) {
+  struct stk_control *now = s->state->now;
+  for (int32_t i = 0; i < p->graph->n_hosts; i++) {
+    const struct stk_host_scalar *h = &p->graph->hosts[i];
+    int32_t k = 0;
+    while (k < s->n_scalars && strcmp(s->scalar_names[k], h->name) != 0) {
+      k++;
+    }
+    if (k == STK_GRAPH_MAX_HOST) {
+      return sp_fail(err, SP_EMODULE, "more than %d host scalars over all steps", k);
+    }
+    if (k == s->n_scalars) {
+      memcpy(s->scalar_names[s->n_scalars++], h->name, sizeof h->name);
+    }
+    if (k >= now->n_scalars) {
+      now->scalars[k] = h->initial;
+      now->n_scalars = k + 1;
+    }
+    p->scalar[i] = k;
+  }
+  return SP_OK;
+}
+
+double *stk_session_scalar(stk_session *s, const char *name) {
+  for (int32_t i = 0; i < s->n_scalars; i++) {
+    if (strcmp(s->scalar_names[i], name) == 0) {
+      return &s->state->now->scalars[i];
+    }
+  }
+  return NULL;
+}
+
+void stk_session_id_limits(const stk_session *s, int64_t *out_x, int64_t *out_y) {
+  *out_x = s->x_limit;
+  *out_y = s->y_limit;
+}
+
+/* A trainable parameter that the loss does not depend on has no gradient: the optimizer leaves it
+ * alone, decay included (PyTorch skips a grad of None). */
+static void skip_unused(stk_session *s, const struct stk_graph *g) {
+  for (int32_t i = 0; i < g->n_params; i++) {
+    if (g->params[i].trainable && g->param_grad[i] < 0) {
+      stk_optimizer_skip(s->optimizer, s->tensors, (size_t)i);
+    }
+  }
+}
 
 static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   stk_dtype real = s->c.real_bits == 64 ? STK_F64 : STK_F32;
@@ -173,6 +228,11 @@ static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   }
   if (!st) {
     p->graph->identity = stk_graph_hash(p->graph);
+  }
+  st = st ? st : stk_ids_limits(p->graph, &s->x_limit, &s->y_limit, err);
+  st = st ? st : place_scalars(s, p, err);
+  if (!st && p->stage == STK_TRAIN) {
+    skip_unused(s, p->graph);
   }
   if (!st && s->c.fuse) {
     st = stk_pass_fuse(p->graph, err);
@@ -192,19 +252,14 @@ static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   }
   stk_program_bind(p->program, STK_BASE_RNG, &s->rng);
   stk_program_bind(p->program, STK_BASE_HOST, s->host);
-  for (int32_t i = 0; i < p->graph->n_hosts; i++) {
-    if (s->state->now->seq == 0 && p->stage == STK_TRAIN) {
-      s->state->now->scalars[i] = p->graph->hosts[i].initial;
-    }
-  }
   return SP_OK;
 }
 
-sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, stk_program **out_p,
-                              struct sp_err *err) {
+static sp_status get_program(stk_session *s, stk_stage stage, int64_t batch,
+                             const struct cached **out, struct sp_err *err) {
   for (int32_t i = 0; i < s->n_programs; i++) {
     if (s->programs[i].stage == stage && s->programs[i].batch == batch) {
-      *out_p = s->programs[i].program;
+      *out = &s->programs[i];
       return SP_OK;
     }
   }
@@ -216,6 +271,16 @@ sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, st
   sp_status st = compile(s, p, err);
   if (!st) {
     s->n_programs++;
+    *out = p;
+  }
+  return st;
+}
+
+sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, stk_program **out_p,
+                              struct sp_err *err) {
+  const struct cached *p;
+  sp_status st = get_program(s, stage, batch, &p, err);
+  if (!st) {
     *out_p = p->program;
   }
   return st;
@@ -289,9 +354,10 @@ static sp_status run_program(stk_session *s, stk_program *p, struct sp_err *err)
   return st;
 }
 
-static void set_scalars(stk_session *s) {
-  for (int32_t i = 0; i < STK_GRAPH_MAX_HOST; i++) {
-    double v = s->state->now->scalars[i];
+/* Host scalars as the program's graph numbers them. */
+static void set_scalars(stk_session *s, const struct cached *p) {
+  for (int32_t i = 0; i < p->graph->n_hosts; i++) {
+    double v = s->state->now->scalars[p->scalar[i]];
     if (s->c.real_bits == 64) {
       ((double *)(void *)s->host)[i] = v;
     } else {
@@ -350,13 +416,14 @@ static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32
   struct stk_state *st = s->state;
   for (int64_t k = 0; k < w->n_micro; k++) {
     struct stk_lane_batch b = {0};
-    stk_program *p;
+    const struct cached *made;
     sp_status status = w->batch(w->ctx, lane, k, &b, err);
-    status = status ? status : stk_session_program(s, STK_TRAIN, b.n, &p, err);
+    status = status ? status : get_program(s, STK_TRAIN, b.n, &made, err);
     if (status) {
       return status;
     }
-    set_scalars(s); /* after the program: making the first one gives them their initial values */
+    stk_program *p = made->program;
+    set_scalars(s, made);
     s->rng.batch = b.index;
     s->rng.lane = (uint32_t)lane;
     s->rng.stage = STK_TRAIN;
@@ -384,8 +451,36 @@ static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32
   return SP_OK;
 }
 
-/* The lanes' gradients in the fixed tree, by a binary counter of partial sums; the result is in
- * grad[0]. */
+/* y = (y + x) / lanes: the last addition of the lane tree and the one division, in one pass. */
+static void add_and_divide(stk_session *s, uint8_t *y, uint8_t *x) {
+  int64_t start = stk_profile_start(s->c.profiler);
+  double d = s->c.n_lanes;
+  float f = (float)d;
+  struct stk_chain_args a = {.n_in = 3, .n_out = 1, .n_op = 2, .dim = {1, 1, 1, 1}};
+  a.in[0] = a.out[0] = y;
+  a.in[1] = x;
+  a.in[2] = s->c.real_bits == 64 ? (void *)&d : (void *)&f;
+  a.dim[3] = s->state->layout.section_bytes / s->state->layout.real_bytes;
+  a.in_stride[0][3] = a.in_stride[1][3] = 1;
+  a.op[0] = (struct stk_chain_op){.op = STK_EW_ADD, .a = 0, .b = 1};
+  a.op[1] = (struct stk_chain_op){.op = STK_EW_DIV, .a = 3, .b = 2};
+  a.out_reg[0] = 4;
+  run_kernel(s, s->c.kernels->chain, &a);
+  stk_profile_stop(s->c.profiler, STK_ACTION_REDUCE, start);
+}
+
+/* Adds the counter's topmost partial sum to the one below it. all: every lane is in the counter. */
+static void merge_top(stk_session *s, int32_t depth, bool all) {
+  if (all && depth == 2) {
+    add_and_divide(s, s->grad[0], s->grad[1]);
+  } else {
+    add_into(s, s->grad[depth - 2], s->grad[depth - 1]);
+  }
+}
+
+/* The mean of the lanes' gradients in the fixed tree, by a binary counter of partial sums, in
+ * grad[0].
+ */
 static sp_status all_gradients(stk_session *s, const struct stk_window *w,
                                struct stk_window_result *r, struct sp_err *err) {
   int32_t size[MAX_LEVELS], depth = 0;
@@ -399,29 +494,15 @@ static sp_status all_gradients(stk_session *s, const struct stk_window *w,
     losses += loss;
     size[depth++] = 1;
     while (depth >= 2 && size[depth - 1] == size[depth - 2]) {
-      add_into(s, s->grad[depth - 2], s->grad[depth - 1]);
+      merge_top(s, depth, lane + 1 == s->c.n_lanes);
       size[--depth - 1] *= 2;
     }
   }
   for (; depth >= 2; depth--) {
-    add_into(s, s->grad[depth - 2], s->grad[depth - 1]);
+    merge_top(s, depth, true);
   }
   r->loss = losses / s->c.n_lanes;
   return SP_OK;
-}
-
-/* The one division by the number of lanes. */
-static void divide_by_lanes(stk_session *s) {
-  double d = s->c.n_lanes;
-  float f = (float)d;
-  struct stk_chain_args a = {.n_in = 2, .n_out = 1, .n_op = 1, .dim = {1, 1, 1, 1}};
-  a.in[0] = a.out[0] = s->grad[0];
-  a.in[1] = s->c.real_bits == 64 ? (void *)&d : (void *)&f;
-  a.dim[3] = s->state->layout.section_bytes / s->state->layout.real_bytes;
-  a.in_stride[0][3] = 1;
-  a.op[0] = (struct stk_chain_op){.op = STK_EW_DIV, .a = 0, .b = 1};
-  a.out_reg[0] = 2;
-  run_kernel(s, s->c.kernels->chain, &a);
 }
 
 static double clip_factor(stk_session *s, struct stk_window_result *r) {
@@ -433,7 +514,7 @@ static double clip_factor(stk_session *s, struct stk_window_result *r) {
   struct stk_sumsq_args a = {s->grad[0], s->sumsq,
                              s->state->layout.section_bytes / s->state->layout.real_bytes};
   run_kernel(s, s->c.kernels->sumsq, &a);
-  double scale = stk_optim_grad_scale(s->sumsq, s->n_chunks, s->c.clip_norm, 1, &r->grad_norm);
+  double scale = stk_optim_grad_scale(s->sumsq, s->n_chunks, s->c.clip_norm, &r->grad_norm);
   stk_profile_stop(s->c.profiler, STK_ACTION_CLIP, start);
   return scale;
 }
@@ -475,9 +556,6 @@ sp_status stk_session_train(stk_session *s, const struct stk_window *w,
   if (st) {
     return st;
   }
-  if (s->c.n_lanes > 1) {
-    divide_by_lanes(s);
-  }
   double scale = clip_factor(s, &r);
   int64_t start = stk_profile_start(s->c.profiler);
   apply(s, w->lr, scale);
@@ -494,14 +572,15 @@ sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t lane,
                            const struct stk_lane_batch *b, struct stk_acc *acc,
                            const struct stk_graph **out_graph, const void **out_result,
                            struct sp_err *err) {
-  stk_program *p;
+  const struct cached *made;
   struct stk_state *state = s->state;
-  sp_status st = stk_session_program(s, stage, b->n, &p, err);
+  sp_status st = get_program(s, stage, b->n, &made, err);
   if (st) {
     return st;
   }
+  stk_program *p = made->program;
   stk_fp_enter();
-  set_scalars(s);
+  set_scalars(s, made);
   s->rng.batch = b->index;
   s->rng.lane = (uint32_t)lane;
   s->rng.stage = stage;

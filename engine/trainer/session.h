@@ -59,6 +59,12 @@ const struct stk_session_config *stk_session_config_of(const stk_session *s);
 SP_NODISCARD sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch,
                                            stk_program **out_p, struct sp_err *err);
 
+/* The committed-to-be value of a host scalar; NULL: no program made so far has one of this name. */
+double *stk_session_scalar(stk_session *s, const char *name);
+
+/* Ids in x and y must be below these, over all programs made so far; 0: there is no limit. */
+void stk_session_id_limits(const stk_session *s, int64_t *out_x, int64_t *out_y);
+
 /* What the last window or batch logged, per lane: values of the graph's log entries. */
 struct stk_logged {
   const struct stk_graph *graph; /* names and flags; NULL: nothing ran */

@@ -74,7 +74,11 @@ struct mt *mt_new(const struct mt_case *c, const struct mt_variant *v) {
   t->c = c;
   t->v = *v;
   t->optimizer =
-      (struct sp_optimizer_opts){.given = true, .kind = SP_OPTIM_ADAM, .lr = 1e-2, .eps = 1e-8};
+      (struct sp_optimizer_opts){.given = true,
+                                 .kind = v->weight_decay > 0.0 ? SP_OPTIM_ADAMW : SP_OPTIM_ADAM,
+                                 .weight_decay = v->weight_decay,
+                                 .lr = 1e-2,
+                                 .eps = 1e-8};
   t->optimizer.betas.items = (double *)(uintptr_t)betas;
   t->optimizer.betas.n = 2;
   mt_check(stk_module_new(c->def, &t->m, &err), &err);

@@ -28,6 +28,7 @@ struct mt_variant {
   int32_t n_lanes;    /* 0: 1 */
   int64_t accumulate; /* 0: 1 */
   double clip_norm;
+  double weight_decay; /* 0: Adam, else AdamW */
 };
 
 struct mt {
