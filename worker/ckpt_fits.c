@@ -8,8 +8,6 @@
 
 #include "engine/nn/module.h"
 
-enum { NUMERICS = 1 };
-
 static const int64_t counter_limit = (int64_t)1 << 40;
 
 void sw_hparams_get(const struct stk_module *m, struct sw_hparams *out) {
@@ -27,7 +25,7 @@ sp_status sw_ckpt_identify(struct sw_setup *s, struct sw_ckpt_identity *out, str
   if (st) {
     return st;
   }
-  out->numerics = NUMERICS;
+  out->numerics = SW_NUMERICS;
   out->precision = s->job->trainer.precision == SP_PRECISION_64 ? "64-true" : "32-true";
   out->lanes = s->job->trainer.lanes;
   snprintf(out->graph_hash, sizeof out->graph_hash, "%016" PRIx64, stk_program_graph(p)->identity);

@@ -4,7 +4,7 @@
 
 #include "worker/setup.h"
 
-enum { SW_HPARAMS_MAX = 128 };
+enum { SW_HPARAMS_MAX = 128, SW_NUMERICS = 1 }; /* SW_NUMERICS: of docs/numerics.md */
 
 /* The module's hyper-parameters as text. Points into the module and into itself: not to be copied.
  */

@@ -42,9 +42,10 @@ static int dispatch(struct sw_emit *e, const char *verb, int argc, char **argv) 
   static const struct {
     const char *name;
     int (*run)(struct sw_emit *, int, char **);
-  } others[] = {{"check", sw_verb_check}, {"plan", sw_verb_plan},
-                {"order", sw_verb_order}, {"init-weights", sw_verb_init_weights},
-                {"ckpt", sw_verb_ckpt},   {"predict", sw_verb_predict}};
+  } others[] = {{"check", sw_verb_check},   {"plan", sw_verb_plan},
+                {"order", sw_verb_order},   {"init-weights", sw_verb_init_weights},
+                {"ckpt", sw_verb_ckpt},     {"predict", sw_verb_predict},
+                {"doctor", sw_verb_doctor}, {"version", sw_verb_version}};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     if (strcmp(verb, others[i].name) == 0) {
       return others[i].run(e, argc, argv);

@@ -1,4 +1,4 @@
-/* Verbs that show and do not train: check, plan, order, init-weights, ckpt. */
+/* Verbs that show and do not train: check, order, init-weights, ckpt. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,110 +9,24 @@
 #include "proto/base/mem.h"
 #include "proto/base/strutil.h"
 #include "worker/ckpt.h"
+#include "worker/inspect.h"
 #include "worker/find.h"
 #include "worker/verbs.h"
-
-enum { OUTPUT_LIMIT = 256 << 20 };
-
-/* Takes `name VALUE` out of argv; NULL when it is not there. */
-static const char *take_option(int *argc, char **argv, const char *name) {
-  for (int i = 0; i + 1 < *argc; i++) {
-    if (strcmp(argv[i], name) == 0) {
-      const char *value = argv[i + 1];
-      memmove(argv + i, argv + i + 2, sizeof *argv * (size_t)(*argc - i - 2));
-      *argc -= 2;
-      return value;
-    }
-  }
-  return NULL;
-}
-
-static sp_status open_job(int argc, char **argv, struct sw_setup *s, struct sp_err *err) {
-  return sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
-                       (size_t)(argc > 0 ? argc - 1 : 0), STK_TRAIN, s, err);
-}
-
-static int finish(struct sw_emit *e, struct sw_setup *s, const struct sp_err *err) {
-  struct sp_event_result r = {.message = "", .ckpt_last = "", .ckpt_best = ""};
-  int code = sw_emit_result(e, err, false, &r);
-  if (s) {
-    sw_setup_close(s);
-    sp_free(s);
-  }
-  return code;
-}
-
-static sp_status json_asked(int *argc, char **argv, bool *out_json, struct sp_err *err) {
-  const char *format = take_option(argc, argv, "-o");
-  *out_json = format && strcmp(format, "json") == 0;
-  return format && !*out_json && strcmp(format, "table") != 0
-             ? sp_fail(err, SP_EINVAL, "-o %s: there are table and json", format)
-             : SP_OK;
-}
 
 /* ---- check */
 
 int sw_verb_check(struct sw_emit *e, int argc, char **argv) {
   struct sp_err err = {0};
   struct sw_setup *s = sp_alloc(sizeof *s);
-  if (s && open_job(argc, argv, s, &err) == SP_OK) {
+  if (s && sw_open_job(argc, argv, s, &err) == SP_OK) {
     struct sp_buf b;
-    sp_buf_init(&b, OUTPUT_LIMIT);
+    sp_buf_init(&b, SW_OUTPUT_LIMIT);
     sp_job_warnings(s->job, &b);
     sp_buf_printf(&b, "%s: ok\n", argc > 0 ? argv[0] : "job");
     sw_emit_output(e, &b);
     sp_buf_free(&b);
   }
-  return finish(e, s, &err);
-}
-
-/* ---- plan */
-
-static void plan_text(struct sw_setup *s, stk_program *p, struct sp_buf *b) {
-  struct stk_program_report r;
-  const struct stk_layout *l = &stk_session_state(s->session)->layout;
-  int64_t n = 0, real = l->real_bytes;
-  stk_program_report(p, &r);
-  for (int32_t i = 0; i < s->module->n_params; i++) {
-    n += stk_shape_numel(&s->module->params[i]->shape);
-  }
-  sp_buf_printf(b, "model       %s, %" PRId64 " parameters, %s, kernels %s\n", s->module->def->name,
-                n, real == 8 ? "64-true" : "32-true", s->kernels->isa);
-  sp_buf_printf(b, "program     %" PRId64 " instructions, %.4g GFLOP per lane and batch\n",
-                r.n_instrs, r.flops * 1e-9);
-  sp_buf_printf(b,
-                "bytes       parameters %" PRId64 ", optimizer state %" PRId64
-                " (two slots each), gradients %" PRId64 "\n",
-                l->section_bytes, l->section_bytes * (l->n_sections - 1), l->section_bytes);
-  sp_buf_printf(b, "activations %" PRId64 " bytes, lower bound %" PRId64 " (%.3fx)\n", r.act_bytes,
-                r.act_bound, r.act_bound ? (double)r.act_bytes / (double)r.act_bound : 1.0);
-  sp_buf_printf(b, "total       %" PRId64 " bytes: %.1f per parameter\n",
-                l->section_bytes * (2 * l->n_sections + 1) + r.act_bytes,
-                (double)(l->section_bytes * (2 * l->n_sections + 1)) / (double)n);
-  for (int32_t i = 0; i < s->module->n_params; i++) {
-    char shape[96];
-    sp_buf_printf(b, "  param%-4d %s %s%s\n", i, s->module->params[i]->name,
-                  stk_shape_text(&s->module->params[i]->shape, shape, sizeof shape),
-                  s->module->param_leaves[i].trainable ? "" : " frozen");
-  }
-  char *dump = stk_graph_dump(stk_program_graph(p));
-  sp_buf_puts(b, dump ? dump : "");
-  sp_free(dump);
-}
-
-int sw_verb_plan(struct sw_emit *e, int argc, char **argv) {
-  struct sp_err err = {0};
-  struct sw_setup *s = sp_alloc(sizeof *s);
-  stk_program *p;
-  if (s && open_job(argc, argv, s, &err) == SP_OK &&
-      stk_session_program(s->session, STK_TRAIN, s->job->data.batch_size, &p, &err) == SP_OK) {
-    struct sp_buf b;
-    sp_buf_init(&b, OUTPUT_LIMIT);
-    plan_text(s, p, &b);
-    sw_emit_output(e, &b);
-    sp_buf_free(&b);
-  }
-  return finish(e, s, &err);
+  return sw_finish(e, s, &err);
 }
 
 /* ---- order */
@@ -172,39 +86,39 @@ static sp_status order_text(struct sw_setup *s, int64_t a, int64_t b, bool json,
 
 int sw_verb_order(struct sw_emit *e, int argc, char **argv) {
   struct sp_err err = {0};
-  const char *steps = take_option(&argc, argv, "--steps");
+  const char *steps = sw_take_option(&argc, argv, "--steps");
   bool json = false;
   struct sw_setup *s = sp_alloc(sizeof *s);
   int64_t a, b;
-  if (s && json_asked(&argc, argv, &json, &err) == SP_OK &&
-      open_job(argc, argv, s, &err) == SP_OK &&
+  if (s && sw_json_asked(&argc, argv, &json, &err) == SP_OK &&
+      sw_open_job(argc, argv, s, &err) == SP_OK &&
       parse_steps(steps, s->n_train_batches, &a, &b, &err) == SP_OK) {
     struct sp_buf out;
-    sp_buf_init(&out, OUTPUT_LIMIT);
+    sp_buf_init(&out, SW_OUTPUT_LIMIT);
     if (order_text(s, a, b, json, &out, &err) == SP_OK) {
       sw_emit_output(e, &out);
     }
     sp_buf_free(&out);
   }
-  return finish(e, s, &err);
+  return sw_finish(e, s, &err);
 }
 
 /* ---- init-weights */
 
 int sw_verb_init_weights(struct sw_emit *e, int argc, char **argv) {
   struct sp_err err = {0};
-  const char *path = take_option(&argc, argv, "-o");
+  const char *path = sw_take_option(&argc, argv, "-o");
   struct sw_setup *s = sp_alloc(sizeof *s);
   if (!path) {
     sp_fail(&err, SP_EINVAL, "init-weights needs -o FILE.safetensors");
-  } else if (s && open_job(argc, argv, s, &err) == SP_OK) {
+  } else if (s && sw_open_job(argc, argv, s, &err) == SP_OK) {
     stk_state_init(stk_session_state(s->session), s->module,
                    (uint64_t)s->job->root.seed_everything);
     if (sw_ckpt_export(s, path, &err) == SP_OK) {
       sw_emit_text(e, SP_TEXT_INFO, "initial weights: %s\n", path);
     }
   }
-  return finish(e, s, &err);
+  return sw_finish(e, s, &err);
 }
 
 /* ---- ckpt */
@@ -248,13 +162,63 @@ static sp_status ckpt_ls(const char *given, bool json, struct sp_buf *b, struct 
   return sw_ckpt_each(root, ckpt_line, &l, err);
 }
 
-static sp_status ckpt_show(const char *path, struct sp_buf *b, struct sp_err *err) {
+static void show_json(const struct stk_manifest *m, const char *path, struct sp_buf *b) {
+  const struct {
+    const char *key, *value;
+  } texts[] = {{"{\"path\":", path},
+               {",\"job\":", m->job},
+               {",\"model\":", m->module},
+               {",\"module_sha256\":", m->module_sha256},
+               {",\"precision\":", m->precision},
+               {",\"graph\":", m->graph_hash},
+               {",\"state\":", m->state_hash}};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    sp_buf_puts(b, texts[i].key);
+    stk_json_put_string(b, texts[i].value);
+  }
+  sp_buf_printf(b,
+                ",\"step\":%" PRId64 ",\"epoch\":%" PRId64 ",\"lanes\":%" PRId64
+                ",\"numerics\":%" PRId64 ",\"hparams\":{",
+                m->step, m->epoch, m->lanes, m->numerics);
+  for (size_t i = 0; i < m->n_hparams; i++) {
+    sp_buf_puts(b, i ? "," : "");
+    stk_json_put_string(b, m->hparams[i].key);
+    sp_buf_putc(b, ':');
+    stk_json_put_string(b, m->hparams[i].value);
+  }
+  sp_buf_puts(b, "},\"files\":[");
+  for (size_t i = 0; i < m->n_files; i++) {
+    sp_buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
+    stk_json_put_string(b, m->files[i].name);
+    sp_buf_printf(b, ",\"bytes\":%" PRIu64 ",\"crc32c\":\"%08x\"}", m->files[i].bytes,
+                  m->files[i].crc32c);
+  }
+  sp_buf_puts(b, "],\"tensors\":[");
+  for (size_t i = 0; i < m->n_tensors; i++) {
+    const struct stk_manifest_tensor *t = &m->tensors[i];
+    sp_buf_puts(b, i ? ",{\"name\":" : "{\"name\":");
+    stk_json_put_string(b, t->name);
+    sp_buf_printf(b, ",\"dtype\":\"%s\",\"shape\":[", stk_st_dtype_name(t->dtype));
+    for (int32_t d = 0; d < t->rank; d++) {
+      sp_buf_printf(b, d ? ",%" PRId64 : "%" PRId64, t->dims[d]);
+    }
+    sp_buf_printf(b, "],\"bytes\":%" PRIu64 "}", t->bytes);
+  }
+  sp_buf_puts(b, "]}\n");
+}
+
+static sp_status ckpt_show(const char *path, bool json, struct sp_buf *b, struct sp_err *err) {
   struct stk_ckpt ck = {0};
   sp_status st = stk_ckpt_open(path, &ck, err);
   if (st) {
     return st;
   }
   const struct stk_manifest *m = &ck.manifest;
+  if (json) {
+    show_json(m, path, b);
+    stk_ckpt_close(&ck);
+    return SP_OK;
+  }
   sp_buf_printf(b,
                 "step %" PRId64 ", epoch %" PRId64 ", model %s, %s, %" PRId64
                 " lanes, graph %s\n"
@@ -295,7 +259,7 @@ static sp_status ckpt_verb(const char *what, const char *given, bool json, struc
     return st;
   }
   if (strcmp(what, "show") == 0) {
-    return ckpt_show(path, b, err);
+    return ckpt_show(path, json, b, err);
   }
   if (strcmp(what, "verify") == 0) {
     struct stk_ckpt ck = {0};
@@ -303,7 +267,7 @@ static sp_status ckpt_verb(const char *what, const char *given, bool json, struc
     st = st ? st : stk_ckpt_verify(&ck, err);
     stk_ckpt_close(&ck);
     if (!st) {
-      sp_buf_printf(b, "%s: every checksum agrees\n", path);
+      sp_buf_printf(b, json ? "{\"valid\":true}\n" : "%s: every checksum agrees\n", path);
     }
     return st;
   }
@@ -314,8 +278,8 @@ int sw_verb_ckpt(struct sw_emit *e, int argc, char **argv) {
   struct sp_err err = {0};
   struct sp_buf b;
   bool json = false;
-  sp_buf_init(&b, OUTPUT_LIMIT);
-  sp_status st = json_asked(&argc, argv, &json, &err);
+  sp_buf_init(&b, SW_OUTPUT_LIMIT);
+  sp_status st = sw_json_asked(&argc, argv, &json, &err);
   if (!st && argc != 2) {
     st = sp_fail(&err, SP_EINVAL, "usage: stoker ckpt ls|show|verify|hash PATH");
   }
@@ -324,5 +288,5 @@ int sw_verb_ckpt(struct sw_emit *e, int argc, char **argv) {
     sw_emit_output(e, &b);
   }
   sp_buf_free(&b);
-  return finish(e, NULL, &err);
+  return sw_finish(e, NULL, &err);
 }

@@ -14,6 +14,7 @@ int sw_verb_order(struct sw_emit *e, int argc, char **argv);
 int sw_verb_init_weights(struct sw_emit *e, int argc, char **argv);
 int sw_verb_ckpt(struct sw_emit *e, int argc, char **argv);
 int sw_verb_doctor(struct sw_emit *e, int argc, char **argv);
+int sw_verb_version(struct sw_emit *e, int argc, char **argv);
 
 /* SIGTERM or SIGINT came: stop at the next step edge. Any thread. */
 bool sw_stop_asked(void);

@@ -52,6 +52,10 @@ const struct stk_session_config *stk_session_config_of(const stk_session *s) {
   return &s->c;
 }
 
+int32_t stk_session_grad_buffers(const stk_session *s) {
+  return s->n_grad + (s->micro ? 1 : 0);
+}
+
 /* ---- making */
 
 static int32_t levels_of(int32_t n_lanes) {

@@ -54,6 +54,10 @@ void stk_session_free(stk_session *s);
 struct stk_state *stk_session_state(stk_session *s);
 const struct stk_session_config *stk_session_config_of(const stk_session *s);
 
+/* Buffers of one gradient region each: the partial sums of the lane tree and, with accumulation,
+ * the micro-batch's. */
+int32_t stk_session_grad_buffers(const stk_session *s);
+
 /* The program of a stage and batch size; made when it is not there. SP_ENOENT: the module lacks
  * that step. */
 SP_NODISCARD sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch,
