@@ -17,8 +17,9 @@
 
 enum {
   CHUNK = 256,
-  BLOCK_TILES = 8,        /* tiles whose chunk sums are kept while k advances */
-  BAND_REALS = 48 * 1024, /* aim for the padded planes of a unit */
+  BLOCK_TILES = 8,          /* tiles whose chunk sums are kept while k advances */
+  BAND_REALS = 48 * 1024,   /* aim for the padded planes of a unit */
+  PACKED_REALS = 64 * 1024, /* weights that every call may copy into the order of their use */
   MIN_UNITS = 16,
   MIN_BAND = 4,
   SCATTER = 0, /* tile.n: the outputs are where the map says */
@@ -48,7 +49,9 @@ struct grid {
 struct pass {
   const real *x;
   const real *w;
-  int64_t w_row; /* between the weights of two output channels */
+  int64_t w_row;      /* between the weights of two output channels */
+  const real *packed; /* all of them in the order of use (pack_all); NULL: chunk by chunk */
+  real *pack;         /* room for one panel's chunk */
   const real *bias;
   bool relu;
   real *y;
@@ -160,18 +163,18 @@ V_INLINE void chain_row(vreal *acc, int vecs, real w, const vreal *x) {
   EACH_FOUR(0, vecs, acc[I] = v_fma(wv, x[I], acc[I]));
 }
 
-/* acc[r * vecs + v] = the chain of output channel r and tile v over n taps. */
+/* acc[r * vecs + v] = the chain of output channel r and tile v over n taps; w: packed. */
 V_INLINE void chain(vreal *acc, int rows, int vecs, const real *x, const struct tile *tiles,
-                    const real *w, int64_t w_row, const struct tap *taps, int64_t n) {
+                    const real *w, const struct tap *taps, int64_t n) {
   const real *at[4] = {0};
   EACH(rows * vecs, acc[I] = v_zero());
   EACH_FOUR(0, vecs, at[I] = x + tiles[I].q);
   for (int64_t k = 0; k < n; k++) {
     const int64_t dx = taps[k].x;
-    const real *wk = w + taps[k].w;
     vreal xv[4];
     EACH_FOUR(0, vecs, xv[I] = v_load(at[I] + dx));
-    EACH_EIGHT(rows, chain_row(acc + I * vecs, vecs, wk[I * w_row], xv));
+    EACH_EIGHT(rows, chain_row(acc + I * vecs, vecs, w[I], xv));
+    w += rows;
   }
 }
 
@@ -224,11 +227,10 @@ static __attribute__((noinline)) void finish_parts(const struct pass *p, int row
 
 /* One chunk (taps k0 .. k1-1) of `rows` output channels from `row` and `vecs` tiles from t. A tile
  * that is stored whole has only such tiles before it. */
-V_INLINE void tile_chunk(const struct pass *p, int rows, int vecs, int64_t row, int64_t t,
-                         int64_t slot, int64_t k0, int64_t k1) {
+V_INLINE void tile_chunk(const struct pass *p, const real *w, int rows, int vecs, int64_t row,
+                         int64_t t, int64_t slot, int64_t k0, int64_t k1) {
   vreal acc[ROWS * 4];
-  chain(acc, rows, vecs, p->x, p->tiles + t, p->w + row * p->w_row, p->w_row, p->taps + k0,
-        k1 - k0);
+  chain(acc, rows, vecs, p->x, p->tiles + t, w, p->taps + k0, k1 - k0);
   real *totals = p->totals + (row * BLOCK_TILES + slot) * V_LANES;
 #define TOTAL (totals + (I / vecs * BLOCK_TILES + I % vecs) * V_LANES)
   if (k0 > 0) {
@@ -246,15 +248,15 @@ V_INLINE void tile_chunk(const struct pass *p, int rows, int vecs, int64_t row, 
 #undef TOTAL
 }
 
-V_INLINE void block_chunk(const struct pass *p, int rows, int vecs, int64_t row, int64_t t0,
-                          int64_t t1, int64_t k0, int64_t k1) {
+V_INLINE void block_chunk(const struct pass *p, const real *w, int rows, int vecs, int64_t row,
+                          int64_t t0, int64_t t1, int64_t k0, int64_t k1) {
   int64_t t = t0;
   for (; t + vecs <= t1; t += vecs) {
-    tile_chunk(p, rows, vecs, row, t, t - t0, k0, k1);
+    tile_chunk(p, w, rows, vecs, row, t, t - t0, k0, k1);
   }
   if (vecs > 1) {
     for (; t < t1; t++) {
-      tile_chunk(p, rows, 1, row, t, t - t0, k0, k1);
+      tile_chunk(p, w, rows, 1, row, t, t - t0, k0, k1);
     }
   }
 }
@@ -265,38 +267,74 @@ enum { VECS1 = 4, VECS2 = 4, VECS3 = 4, VECS4 = 4, VECS_MORE = 3 };
 enum { VECS1 = 4, VECS2 = 2, VECS3 = 2, VECS4 = 1, VECS_MORE = 1 };
 #endif
 
-static void rows_chunk(const struct pass *p, int64_t rows, int64_t row, int64_t t0, int64_t t1,
-                       int64_t k0, int64_t k1) {
+static void rows_chunk(const struct pass *p, const real *w, int64_t rows, int64_t row, int64_t t0,
+                       int64_t t1, int64_t k0, int64_t k1) {
   switch (rows) {
     case 1:
-      block_chunk(p, 1, VECS1, row, t0, t1, k0, k1);
+      block_chunk(p, w, 1, VECS1, row, t0, t1, k0, k1);
       break;
     case 2:
-      block_chunk(p, 2, VECS2, row, t0, t1, k0, k1);
+      block_chunk(p, w, 2, VECS2, row, t0, t1, k0, k1);
       break;
     case 3:
-      block_chunk(p, 3, VECS3, row, t0, t1, k0, k1);
+      block_chunk(p, w, 3, VECS3, row, t0, t1, k0, k1);
       break;
     case 4:
-      block_chunk(p, 4, VECS4, row, t0, t1, k0, k1);
+      block_chunk(p, w, 4, VECS4, row, t0, t1, k0, k1);
       break;
     case 5:
-      block_chunk(p, 5, VECS_MORE, row, t0, t1, k0, k1);
+      block_chunk(p, w, 5, VECS_MORE, row, t0, t1, k0, k1);
       break;
     case 6:
-      block_chunk(p, 6, VECS_MORE, row, t0, t1, k0, k1);
+      block_chunk(p, w, 6, VECS_MORE, row, t0, t1, k0, k1);
       break;
 #if defined(STK_ISA_AVX512)
     case 7:
-      block_chunk(p, 7, VECS_MORE, row, t0, t1, k0, k1);
+      block_chunk(p, w, 7, VECS_MORE, row, t0, t1, k0, k1);
       break;
     case 8:
-      block_chunk(p, 8, VECS_MORE, row, t0, t1, k0, k1);
+      block_chunk(p, w, 8, VECS_MORE, row, t0, t1, k0, k1);
       break;
 #endif
     default:
       break;
   }
+}
+
+/* Weights of `rows` output channels from `row` and taps k0 .. k1-1: tap by tap, one after the
+ * other. */
+static void pack_chunk(const struct pass *p, int64_t row, int64_t rows, int64_t k0, int64_t k1,
+                       real *to) {
+  for (int64_t k = k0; k < k1; k++) {
+    const real *from = p->w + row * p->w_row + p->taps[k].w;
+    for (int64_t r = 0; r < rows; r++) {
+      *to++ = from[r * p->w_row];
+    }
+  }
+}
+
+static int64_t panel_rows(const struct pass *p, int64_t row, int64_t panels_left) {
+  return plane_ceil_div(p->rows - row, panels_left);
+}
+
+/* All weights, panel by panel: rows * n_taps of them. */
+static void pack_all(const struct pass *p, real *to) {
+  const int64_t panels = plane_ceil_div(p->rows, ROWS);
+  int64_t row = 0;
+  for (int64_t i = 0; i < panels; i++) {
+    const int64_t rows = panel_rows(p, row, panels - i);
+    pack_chunk(p, row, rows, 0, p->n_taps, to + row * p->n_taps);
+    row += rows;
+  }
+}
+
+static const real *panel_weights(const struct pass *p, int64_t row, int64_t rows, int64_t k0,
+                                 int64_t k1) {
+  if (p->packed) {
+    return p->packed + row * p->n_taps + k0 * rows;
+  }
+  pack_chunk(p, row, rows, k0, k1, p->pack);
+  return p->pack;
 }
 
 static void pass_run(const struct pass *p) {
@@ -308,8 +346,8 @@ static void pass_run(const struct pass *p) {
       const int64_t k1 = min64(k0 + CHUNK, p->n_taps);
       int64_t row = 0;
       for (int64_t i = 0; i < panels; i++) {
-        const int64_t rows = plane_ceil_div(p->rows - row, panels - i);
-        rows_chunk(p, rows, row, t0, t1, k0, k1);
+        const int64_t rows = panel_rows(p, row, panels - i);
+        rows_chunk(p, panel_weights(p, row, rows, k0, k1), rows, row, t0, t1, k0, k1);
         row += rows;
       }
       k0 = k1;
@@ -353,11 +391,18 @@ static void *carve(struct carve *c, int64_t n, size_t size) {
 
 struct room {
   real *planes, *totals;
+  real *packed; /* every weight, or NULL where they are too many to copy for one call */
+  real *pack;   /* one panel's chunk */
   struct tap *taps;
   struct tile *tiles;
   int32_t *map;
   size_t bytes;
 };
+
+static real *carve_packed(struct carve *c, const struct stk_conv_shape *s) {
+  const int64_t n = s->co * (s->c / s->groups) * s->kh * s->kw;
+  return n <= PACKED_REALS ? carve(c, n, sizeof(real)) : NULL;
+}
 
 /* ---- forward */
 
@@ -406,6 +451,8 @@ static struct room forward_room(const struct stk_conv_shape *s, void *scratch) {
   r.tiles = carve(&c, n_tiles, sizeof(struct tile));
   r.map = carve(&c, n_tiles * V_LANES, sizeof(int32_t));
   r.totals = carve(&c, s->co / s->groups * BLOCK_TILES * V_LANES, sizeof(real));
+  r.packed = carve_packed(&c, s);
+  r.pack = carve(&c, ROWS * CHUNK, sizeof(real));
   r.bytes = c.at;
   return r;
 }
@@ -439,7 +486,13 @@ static void conv_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
                    .n_taps = forward_taps(s, &pl, room.taps),
                    .tiles = room.tiles,
                    .map = room.map,
-                   .totals = room.totals};
+                   .totals = room.totals,
+                   .pack = room.pack};
+  const int64_t group_weights = outputs * p.w_row;
+  for (int64_t g = 0; room.packed && g < s->groups; g++) {
+    p.w = (const real *)a->w + g * group_weights;
+    pack_all(&p, room.packed + g * group_weights);
+  }
   int64_t rows_before = 0;
   for (int64_t u = lo; u < hi; u++) {
     const int64_t n = u / b.n, from = u % b.n * b.rows;
@@ -453,7 +506,8 @@ static void conv_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
     for (int64_t g = 0; g < s->groups; g++) {
       const real *x = (const real *)a->x + (n * s->c + g * channels) * s->h * s->w;
       plane_load(&pl, room.planes, (struct image){x, s->h, s->w}, channels, rows + extra, (real)0);
-      p.w = (const real *)a->w + g * outputs * p.w_row;
+      p.w = (const real *)a->w + g * group_weights;
+      p.packed = room.packed ? room.packed + g * group_weights : NULL;
       p.bias = a->bias ? (const real *)a->bias + g * outputs : NULL;
       p.y = (real *)a->y + (n * s->co + g * outputs) * p.y_row + from * s->ow;
       pass_run(&p);
@@ -541,6 +595,8 @@ static struct room dx_room(const struct stk_conv_shape *s, void *scratch, struct
   r.map = carve(&c, n_tiles * V_LANES, sizeof(int32_t));
   r.totals = carve(&c, s->c / s->groups * BLOCK_TILES * V_LANES, sizeof(real));
   *phases = carve(&c, n_phases, sizeof(struct phase));
+  r.packed = carve_packed(&c, s);
+  r.pack = carve(&c, ROWS * CHUNK, sizeof(real));
   r.bytes = c.at;
   return r;
 }
@@ -570,15 +626,26 @@ static size_t dx_scratch(const void *args) {
   return dx_room(&a->s, NULL, &phases).bytes;
 }
 
+/* Every phase of one group. packed: the group's weights, in the order of phases, or NULL. */
 static void dx_group(const struct stk_conv_shape *s, struct pass *p, const struct room *room,
-                     const struct phase *phases) {
+                     const struct phase *phases, const real *packed) {
   for (int64_t i = 0; i < s->stride_h * s->stride_w; i++) {
+    p->packed = packed ? packed + phases[i].tap * p->rows : NULL;
     p->taps = room->taps + phases[i].tap;
     p->n_taps = phases[i].n_taps;
     p->tiles = room->tiles + phases[i].tile;
     p->n_tiles = phases[i].n_tiles;
     p->map = room->map + phases[i].tile * V_LANES;
     pass_run(p);
+  }
+}
+
+static void dx_pack(const struct stk_conv_shape *s, struct pass *p, const struct room *room,
+                    const struct phase *phases, real *to) {
+  for (int64_t i = 0; i < s->stride_h * s->stride_w; i++) {
+    p->taps = room->taps + phases[i].tap;
+    p->n_taps = phases[i].n_taps;
+    pack_all(p, to + phases[i].tap * p->rows);
   }
 }
 
@@ -600,7 +667,13 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
                    .w_row = s->kh * s->kw,
                    .y_row = s->h * s->w,
                    .rows = channels,
-                   .totals = room.totals};
+                   .totals = room.totals,
+                   .pack = room.pack};
+  const int64_t group_weights = outputs * channels * p.w_row;
+  for (int64_t g = 0; room.packed && g < s->groups; g++) {
+    p.w = (const real *)a->w + g * group_weights;
+    dx_pack(s, &p, &room, phases, room.packed + g * group_weights);
+  }
   int64_t rows_before = 0;
   for (int64_t u = lo; u < hi; u++) {
     const int64_t n = u / b.n, from = u % b.n * b.rows;
@@ -613,9 +686,9 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
     for (int64_t g = 0; g < s->groups; g++) {
       const real *grad = (const real *)a->g + (n * s->co + g * outputs) * s->oh * s->ow;
       plane_load(&pl, room.planes, (struct image){grad, s->oh, s->ow}, outputs, pl.rows, (real)0);
-      p.w = (const real *)a->w + g * outputs * channels * p.w_row;
+      p.w = (const real *)a->w + g * group_weights;
       p.y = (real *)a->dx + (n * s->c + g * channels) * p.y_row + from * s->w;
-      dx_group(s, &p, &room, phases);
+      dx_group(s, &p, &room, phases, room.packed ? room.packed + g * group_weights : NULL);
     }
   }
 }
