@@ -239,6 +239,25 @@ static sp_status add_early(struct fit *f, const struct sp_early_stopping_opts *o
   return SP_OK;
 }
 
+/* Without an interval of its own the rate is logged when its schedules change it; without schedules
+ * at steps and at epochs, as Lightning does. */
+static void monitor_rates(struct fit *f, const struct sp_lr_monitor_opts *o) {
+  const struct sp_lr_chain *lr = &f->s.job->lr;
+  bool by_step = lr->n == 0, by_epoch = lr->n == 0;
+  for (size_t i = 0; i < lr->n; i++) {
+    by_step = by_step || lr->items[i].interval == SP_LR_BY_STEP;
+    by_epoch = by_epoch || lr->items[i].interval == SP_LR_BY_EPOCH;
+  }
+  f->c.lr_monitor = (struct stk_fit_lr_monitor){
+      .on_step = o->logging_interval == SP_LOG_INTERVAL_STEP ||
+                 (o->logging_interval != SP_LOG_INTERVAL_EPOCH && by_step),
+      .on_epoch = o->logging_interval == SP_LOG_INTERVAL_EPOCH ||
+                  (o->logging_interval != SP_LOG_INTERVAL_STEP && by_epoch),
+      .momentum = o->log_momentum,
+      .weight_decay = o->log_weight_decay,
+      .prefix = o->log_key_prefix};
+}
+
 static sp_status add_callbacks(struct fit *f, struct sp_err *err) {
   const struct sp_job *job = f->s.job;
   bool inert = job->trainer.fast_dev_run > 0, has_ckpt = false;
@@ -251,8 +270,7 @@ static sp_status add_callbacks(struct fit *f, struct sp_err *err) {
     } else if (c->kind == SP_CALLBACK_EARLY_STOPPING) {
       st = inert ? SP_OK : add_early(f, &c->early_stopping, err);
     } else if (c->kind == SP_CALLBACK_LR_MONITOR) {
-      f->c.lr_monitor_step = c->lr_monitor.logging_interval != SP_LOG_INTERVAL_EPOCH;
-      f->c.lr_monitor_epoch = c->lr_monitor.logging_interval == SP_LOG_INTERVAL_EPOCH;
+      monitor_rates(f, &c->lr_monitor);
     }
   }
   if (!st && !has_ckpt && !inert && job->trainer.enable_checkpointing) {

@@ -232,8 +232,7 @@ static bool fit_over(const stk_fit *f) {
 
 static bool epoch_over(const stk_fit *f) {
   return f->now->batch >= f->c.n_train_batches || steps_over(f) || f->now->epoch_over ||
-         (f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs &&
-          f->now->global_step >= f->c.min_steps);
+         may_stop(f);
 }
 
 static void check_time(stk_fit *f) {
@@ -306,17 +305,38 @@ static void learning_rates(stk_fit *f) {
   }
 }
 
-static void log_rates(stk_fit *f, struct rows *r) {
+static void rate_row(stk_fit *f, struct rows *r, size_t group, enum stk_lr_quantity quantity,
+                     double value) {
   static const char *const names[] = {"SGD", "Adam", "AdamW"};
   const struct stk_optimizer *o = stk_session_optimizer(f->s);
+  const char *prefix = f->c.lr_monitor.prefix ? f->c.lr_monitor.prefix : "";
+  char name[72], full[72];
+  struct stk_lr_series series = {.optimizer = names[o->kind],
+                                 .group = (int64_t)group,
+                                 .n_groups = (int64_t)o->n_groups,
+                                 .quantity = quantity};
+  if (stk_lr_monitor_name(&series, name, sizeof name, NULL) == SP_OK) {
+    snprintf(full, sizeof full, "%.32s%.39s", prefix, name);
+    stk_metric_set(f->now, full, value);
+    row(r, full, "", value);
+  }
+}
+
+/* Rates, and what else the monitor was asked for, at the step that comes next. */
+static void log_rates(stk_fit *f) {
+  const struct stk_optimizer *o = stk_session_optimizer(f->s);
+  struct rows r = {0};
   for (size_t g = 0; g < o->n_groups; g++) {
-    char name[72];
-    struct stk_lr_series series = {
-        .optimizer = names[o->kind], .group = (int64_t)g, .n_groups = (int64_t)o->n_groups};
-    if (stk_lr_monitor_name(&series, name, sizeof name, NULL) == SP_OK) {
-      row(r, name, "", f->lr[g]);
+    rate_row(f, &r, g, STK_LR_RATE, f->lr[g]);
+    if (f->c.lr_monitor.momentum) {
+      rate_row(f, &r, g, STK_LR_MOMENTUM,
+               o->kind == STK_OPTIM_SGD ? o->group[g].momentum : o->group[g].beta1);
+    }
+    if (f->c.lr_monitor.weight_decay) {
+      rate_row(f, &r, g, STK_LR_WEIGHT_DECAY, o->group[g].weight_decay);
     }
   }
+  send_rows(f, &r, f->now->global_step);
 }
 
 /* Gives the schedules that reduce on plateaus their metrics. */
@@ -342,8 +362,7 @@ static bool validation_due(const stk_fit *f) {
   if (!f->c.val || f->c.val_every <= 0 || f->c.n_val_batches <= 0) {
     return false;
   }
-  bool stop = f->now->should_stop && f->now->epoch + 1 >= f->c.min_epochs &&
-              f->now->global_step >= f->c.min_steps;
+  bool stop = may_stop(f);
   if (f->c.val_across_epochs) {
     return stop || f->now->total_batches % f->c.val_every < f->run.window;
   }
@@ -381,9 +400,6 @@ static void log_batch(stk_fit *f, bool due) {
     }
   }
   if (due) {
-    if (f->c.lr_monitor_step) {
-      log_rates(f, &r);
-    }
     row(&r, "epoch", "", (double)f->now->epoch);
     send_rows(f, &r, log_step(f));
   }
@@ -425,6 +441,11 @@ static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
     return SP_OK;
   }
   learning_rates(f);
+  bool logged = f->c.log_every > 0 &&
+                ((f->now->global_step + 1) % f->c.log_every == 0 || f->now->should_stop);
+  if (f->c.lr_monitor.on_step && logged) {
+    log_rates(f);
+  }
   struct stk_window w = {.batch = next_batch,
                          .ctx = f,
                          .n_micro = f->run.window,
@@ -494,10 +515,8 @@ static sp_status phase_epoch_start(stk_fit *f) {
       stk_control_acc(f->now, 0), 0,
       sizeof(struct stk_acc) * STK_GRAPH_MAX_LOGS * (size_t)stk_session_config_of(f->s)->n_lanes);
   learning_rates(f);
-  if (f->c.lr_monitor_epoch) {
-    struct rows r = {0};
-    log_rates(f, &r);
-    send_rows(f, &r, f->now->global_step);
+  if (f->c.lr_monitor.on_epoch) {
+    log_rates(f);
   }
   call(f, hooks_of(f)->on_train_epoch_start);
   f->now->phase = STK_PHASE_BATCH;

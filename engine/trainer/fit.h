@@ -64,6 +64,14 @@ struct stk_fit_ckpt {
   struct stk_model_checkpoint_options options;
 };
 
+/* LearningRateMonitor: rows of their own when a step that is logged begins, and when an epoch
+ * begins. */
+struct stk_fit_lr_monitor {
+  bool on_step, on_epoch;
+  bool momentum, weight_decay;
+  const char *prefix; /* of names; NULL: none */
+};
+
 struct stk_fit_config {
   int64_t max_epochs, max_steps; /* -1: no limit */
   int64_t min_epochs, min_steps; /* 0: none */
@@ -75,7 +83,7 @@ struct stk_fit_config {
   int64_t val_epochs;            /* check_val_every_n_epoch */
   int64_t sanity_batches;
   int64_t log_every;
-  bool lr_monitor_step, lr_monitor_epoch;
+  struct stk_fit_lr_monitor lr_monitor;
   struct stk_schedule schedules; /* its initial states are in the control page already */
   struct stk_fit_early early[STK_CONTROL_EARLY];
   int32_t n_early;

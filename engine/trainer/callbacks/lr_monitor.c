@@ -19,8 +19,8 @@ sp_status stk_lr_monitor_name(const struct stk_lr_series *series, char *out_name
     snprintf(group, sizeof group, "/pg%" PRId64, series->group + 1);
   }
   const char *slash = series->n_groups > 1 && series->group_name ? "/" : "";
-  int n = snprintf(out_name, name_bytes, "lr-%s%s%s%s%s%s", series->optimizer, ordinal,
-                   suffixes[series->quantity], group, slash, *slash ? series->group_name : "");
+  int n = snprintf(out_name, name_bytes, "lr-%s%s%s%s%s%s", series->optimizer, ordinal, group,
+                   slash, *slash ? series->group_name : "", suffixes[series->quantity]);
   if (n < 0 || (size_t)n >= name_bytes) {
     return sp_fail(err, SP_ERANGE, "learning-rate monitor: the name %.40s... is too long",
                    out_name);

@@ -1,6 +1,6 @@
 /* LearningRateMonitor's names (Lightning's): lr-Adam; lr-Adam-1 for the second Adam; lr-Adam/pg1,
  * lr-Adam/pg2 when the optimizer has several parameter groups, or the group's own name; the
- * momentum of a group is lr-SGD-momentum, its weight decay lr-SGD-weight_decay. Pure.
+ * momentum of a group is lr-SGD/pg1-momentum, its weight decay lr-SGD/pg1-weight_decay. Pure.
  */
 #ifndef STK_TRAINER_CALLBACKS_LR_MONITOR_H
 #define STK_TRAINER_CALLBACKS_LR_MONITOR_H

@@ -28,10 +28,10 @@ static void test_name_group_with_a_name_uses_it(void **state) {
   names((struct stk_lr_series){.optimizer = "SGD", .n_groups = 1, .group_name = "head"}, "lr-SGD");
 }
 
-static void test_name_other_quantities_come_before_the_group(void **state) {
+static void test_name_other_quantities_come_after_the_group(void **state) {
   (void)state;
   names((struct stk_lr_series){.optimizer = "SGD", .n_groups = 2, .quantity = STK_LR_MOMENTUM},
-        "lr-SGD-momentum/pg1");
+        "lr-SGD/pg1-momentum");
   names((struct stk_lr_series){.optimizer = "SGD", .n_groups = 1, .quantity = STK_LR_WEIGHT_DECAY},
         "lr-SGD-weight_decay");
 }
@@ -48,7 +48,7 @@ int main(void) {
       tt_test(test_name_single_group_is_the_optimizer),
       tt_test(test_name_several_groups_are_numbered_from_one),
       tt_test(test_name_group_with_a_name_uses_it),
-      tt_test(test_name_other_quantities_come_before_the_group),
+      tt_test(test_name_other_quantities_come_after_the_group),
       tt_test(test_name_too_long_is_out_of_range),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
