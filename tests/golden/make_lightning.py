@@ -5,7 +5,8 @@ makes of the same job.
 Run with a Python that has lightning and yaml, from anywhere: tests/golden/make_lightning.py
 [NAME...]. Which columns there are, at which step and epoch a row stands and which cells it fills is
 Lightning's loop alone; the numbers of losses and accuracies depend on initial weights and are
-written as `x`, learning rates as they are. The reader is tests/e2e/lightning.sh.
+written as `x`, learning rates as they are. Where a job has a ModelCheckpoint, NAME.names lists the
+checkpoints that are left at the end. The reader is tests/e2e/lightning.sh.
 """
 import csv
 import logging
@@ -18,12 +19,13 @@ import warnings
 import lightning.pytorch as L
 import torch
 import yaml
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CALLBACKS = {"early_stopping": EarlyStopping, "lr_monitor": LearningRateMonitor}
+CALLBACKS = {"early_stopping": EarlyStopping, "lr_monitor": LearningRateMonitor,
+             "model_checkpoint": ModelCheckpoint}
 
 
 class Module(L.LightningModule):
@@ -78,13 +80,18 @@ def run(path, work):
     data, trainer = job["data"], job["trainer"]
     del trainer["logger"]
     callbacks = callbacks_of(trainer)
+    saves = any(isinstance(c, ModelCheckpoint) for c in callbacks)
     logger = CSVLogger(work, flush_logs_every_n_steps=1)
     trainer = L.Trainer(logger=logger, callbacks=callbacks, accelerator="cpu", devices=1,
                         enable_progress_bar=False, enable_model_summary=False,
-                        enable_checkpointing=False, **trainer)
+                        enable_checkpointing=saves, **trainer)
     L.seed_everything(1)
     trainer.fit(Module(job), loader(data["num_samples"], data["batch_size"], True),
                 loader(data["num_val_samples"], data["batch_size"], False))
+    if saves:
+        names = os.listdir(os.path.join(logger.log_dir, "checkpoints"))
+        with open(re.sub("yaml$", "names", path), "w") as out:
+            out.writelines(sorted(re.sub("ckpt$", "", name).rstrip(".") + "\n" for name in names))
     with open(os.path.join(logger.log_dir, "metrics.csv")) as f:
         rows = list(csv.DictReader(f))
     with open(re.sub("yaml$", "csv", path), "w") as out:
