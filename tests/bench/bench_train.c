@@ -1,0 +1,189 @@
+/* Training steps of one job, on demand: tests/bench/run starts it beside the peers' processes and
+ * asks each in turn, so that a slow spell of the machine falls on all alike.
+ *
+ *   bench_train JOB [--key value ...]
+ *
+ * The job runs through the same setup, loader and fit loop as `stoker fit`, without loggers and
+ * checkpoints. First a line of facts, then for each line of input one of output:
+ *
+ *   step S    seconds per step, the mean over about S seconds
+ *   sgemm S   oneDNN's dnnl_sgemm on this many threads, GFLOP/s, the best over S seconds (0:
+ * absent) copy S    bytes read and written per second by memcpy of 64 MiB, the best over S seconds
+ */
+#include <dlfcn.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/trainer/fit.h"
+#include "proto/base/mem.h"
+#include "worker/setup.h"
+
+typedef int (*sgemm_fn)(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha,
+                        const float *a, int64_t lda, const float *b, int64_t ldb, float beta,
+                        float *c, int64_t ldc);
+
+enum { SQUARE = 768, COPY_BYTES = 64 << 20 };
+
+static int64_t now_ns(void *ctx) {
+  struct timespec t;
+  (void)ctx;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static double seconds_since(int64_t begin) {
+  return (double)(now_ns(NULL) - begin) * 1e-9;
+}
+
+static bool never(void *ctx) {
+  (void)ctx;
+  return false;
+}
+
+static stk_fit *open_loop(struct sw_setup *s, struct stk_fit_config *c, struct sp_err *err) {
+  struct stk_state *state = stk_session_state(s->session);
+  stk_fit *loop = NULL;
+  *c = (struct stk_fit_config){.max_epochs = -1,
+                               .max_steps = -1,
+                               .n_train_batches = s->n_train_batches,
+                               .log_every = 0,
+                               .train = s->train_loader,
+                               .host = {.stop_asked = never, .now_ns = now_ns}};
+  stk_state_init(state, s->module, (uint64_t)s->job->root.seed_everything);
+  sp_status st = stk_schedule_init(&s->job->lr, -1, -1, &c->schedules, state->now->schedules, err);
+  st = st ? st : stk_fit_new(c, s->session, &loop, err);
+  return st ? NULL : loop;
+}
+
+/* Seconds per step over about `seconds`, at least one step; -1: failed, err says why. */
+static double run_steps(stk_fit *loop, const struct stk_state *state, double seconds,
+                        struct sp_err *err) {
+  const int64_t first = state->now->global_step, begin = now_ns(NULL);
+  do {
+    bool done = false;
+    if (stk_fit_advance(loop, &done, err) || done) {
+      return -1;
+    }
+  } while (seconds_since(begin) < seconds || state->now->global_step == first);
+  return seconds_since(begin) / (double)(state->now->global_step - first);
+}
+
+static double best_sgemm(int threads, double seconds) {
+  char text[16];
+  snprintf(text, sizeof text, "%d", threads);
+  setenv("OMP_NUM_THREADS", text, 1);
+  void *library = dlopen("libdnnl.so.3", RTLD_NOW | RTLD_LOCAL);
+  library = library ? library : dlopen("libdnnl.so.2", RTLD_NOW | RTLD_LOCAL);
+  sgemm_fn sgemm = NULL;
+  if (library) {
+    *(void **)&sgemm = dlsym(library, "dnnl_sgemm");
+  }
+  float *m = sp_alloc_aligned(64, sizeof(float) * 3 * SQUARE * SQUARE);
+  if (!sgemm || !m) {
+    sp_free_aligned(m);
+    return 0;
+  }
+  for (int64_t i = 0; i < 3 * SQUARE * SQUARE; i++) {
+    m[i] = (float)(i % 97) * 0.01f;
+  }
+  double best = 0;
+  for (const int64_t begin = now_ns(NULL); seconds_since(begin) < seconds;) {
+    const int64_t start = now_ns(NULL);
+    sgemm('N', 'N', SQUARE, SQUARE, SQUARE, 1.0f, m, SQUARE, m + SQUARE * SQUARE, SQUARE, 0.0f,
+          m + 2 * SQUARE * SQUARE, SQUARE);
+    const double rate = 2e-9 * SQUARE * SQUARE * SQUARE / seconds_since(start);
+    best = rate > best ? rate : best;
+  }
+  sp_free_aligned(m);
+  return best;
+}
+
+static void copy_part(void *ctx, int64_t lo, int64_t hi, int thread) {
+  char *memory = ctx;
+  (void)thread;
+  memcpy(memory + COPY_BYTES + lo, memory + lo, (size_t)(hi - lo));
+}
+
+static double best_copy(stk_pool *pool, double seconds) {
+  char *memory = sp_alloc_aligned(64, 2 * (size_t)COPY_BYTES);
+  double best = 0;
+  if (!memory) {
+    return 0;
+  }
+  memset(memory, 1, 2 * (size_t)COPY_BYTES);
+  for (const int64_t begin = now_ns(NULL); seconds_since(begin) < seconds;) {
+    const int64_t start = now_ns(NULL);
+    stk_pool_run(pool, copy_part, memory, COPY_BYTES);
+    const double rate = 2.0 * COPY_BYTES / seconds_since(start);
+    best = rate > best ? rate : best;
+  }
+  sp_free_aligned(memory);
+  return best;
+}
+
+/* What a step cannot do without: its arithmetic, and the bytes of the optimizer (parameters and
+ * moments read and written, gradients written and read) and of activations (written and read). */
+static bool tell_facts(const struct sw_setup *s, struct sp_err *err) {
+  stk_program *program;
+  struct stk_program_report r;
+  if (stk_session_program(s->session, STK_TRAIN, s->job->data.batch_size, &program, err)) {
+    return false;
+  }
+  stk_program_report(program, &r);
+  const struct stk_layout *layout = &stk_session_state(s->session)->layout;
+  const double state = 2.0 * (double)layout->section_bytes * (layout->n_sections + 1);
+  printf("flops %.6g bytes %.6g samples %" PRId64 " threads %d kernels %s\n", r.flops,
+         state + 2.0 * (double)r.act_bytes, s->job->data.batch_size, stk_pool_n_threads(s->pool),
+         s->kernels->isa);
+  fflush(stdout);
+  return true;
+}
+
+static bool answer(struct sw_setup *s, stk_fit *loop, const char *line, struct sp_err *err) {
+  char what[16];
+  double seconds, value = 0;
+  if (sscanf(line, "%15s %lf", what, &seconds) != 2) {
+    return false;
+  }
+  if (strcmp(what, "step") == 0) {
+    value = run_steps(loop, stk_session_state(s->session), seconds, err);
+  } else if (strcmp(what, "sgemm") == 0) {
+    value = best_sgemm(stk_pool_n_threads(s->pool), seconds);
+  } else if (strcmp(what, "copy") == 0) {
+    value = best_copy(s->pool, seconds);
+  } else {
+    return false;
+  }
+  printf("%.9g\n", value);
+  fflush(stdout);
+  return value >= 0;
+}
+
+int main(int argc, char **argv) {
+  struct sp_err err = {0};
+  struct stk_fit_config config;
+  struct sw_setup *s = sp_alloc(sizeof *s);
+  stk_fit *loop = NULL;
+  char line[64];
+  if (!s || argc < 2) {
+    fprintf(stderr, "usage: bench_train JOB [--key value ...]\n");
+    return 2;
+  }
+  bool ok = sw_setup_open(argv[1], (const char *const *)(argv + 2), (size_t)(argc - 2), STK_TRAIN,
+                          s, &err) == SP_OK;
+  loop = ok ? open_loop(s, &config, &err) : NULL;
+  ok = loop && tell_facts(s, &err);
+  while (ok && fgets(line, sizeof line, stdin)) {
+    ok = answer(s, loop, line, &err);
+  }
+  if (!ok) {
+    fprintf(stderr, "bench_train: %s\n", err.text);
+  }
+  stk_fit_free(loop);
+  sw_setup_close(s);
+  sp_free(s);
+  return ok ? 0 : 1;
+}
