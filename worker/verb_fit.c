@@ -14,6 +14,7 @@
 #include "worker/logs.h"
 #include "worker/profile.h"
 #include "worker/publish.h"
+#include "worker/summary.h"
 #include "worker/verbs.h"
 
 enum { PROGRESS_NS = 50000000 };
@@ -312,36 +313,13 @@ static void tell_start(struct fit *f, const char *resumed) {
   const struct sp_job *job = f->s.job;
   const struct stk_module *m = f->s.module;
   const struct stk_control *now = stk_session_state(f->s.session)->now;
-  struct sp_event_summary_row *rows = sp_alloc_array((size_t)m->n_params + 1, sizeof *rows);
-  char(*shapes)[64] = sp_alloc_array((size_t)m->n_params + 1, sizeof *shapes);
   int64_t n = 0, trainable = 0;
-  size_t n_rows = 0;
-  for (int32_t i = 0; rows && shapes && i < m->n_params; i++) {
+  for (int32_t i = 0; i < m->n_params; i++) {
     int64_t k = stk_shape_numel(&m->params[i]->shape);
     n += k;
     trainable += m->param_leaves[i].trainable ? k : 0;
-    if (n_rows < 512) {
-      rows[n_rows] = (struct sp_event_summary_row){
-          .name = m->params[i]->name,
-          .type = "parameter",
-          .in_shape = "",
-          .out_shape = stk_shape_text(&m->params[i]->shape, shapes[i], 64),
-          .n_params = k,
-          .frozen = !m->param_leaves[i].trainable};
-      n_rows++;
-    }
   }
-  if (rows && shapes && job->trainer.enable_model_summary) {
-    struct sp_event ev = {
-        .kind = SP_EVENT_SUMMARY,
-        .u.summary = {.n_rows = n_rows,
-                      .rows = rows,
-                      .n_rows_left_out = m->n_params - (int64_t)n_rows,
-                      .n_params = n,
-                      .n_trainable = trainable,
-                      .n_param_bytes = n * stk_session_state(f->s.session)->layout.real_bytes}};
-    sw_emit_event(f->e, &ev);
-  }
+  sw_summary_tell(&f->s, f->e);
   struct sp_event ev = {
       .kind = SP_EVENT_RUN_STARTED,
       .u.run_started = {
@@ -368,8 +346,6 @@ static void tell_start(struct fit *f, const char *resumed) {
     sw_emit_text(f->e, SP_TEXT_INFO, "devices: %lld run as %lld lanes on one rank\n",
                  (long long)job->trainer.devices, (long long)job->trainer.lanes);
   }
-  sp_free(rows);
-  sp_free(shapes);
 }
 
 static sp_status open_outputs(struct fit *f, const char *resumed, struct sp_err *err) {

@@ -36,6 +36,8 @@ struct stk_layer {
   stk_pool2d_options pool;
   struct stk_layer **children;
   bool added;
+  char name[112]; /* once added */
+  int32_t order;  /* among everything that was declared */
 };
 
 static const char *const activations[] = {"relu",    "gelu", "gelu_tanh", "tanh",
@@ -43,6 +45,28 @@ static const char *const activations[] = {"relu",    "gelu", "gelu_tanh", "tanh"
 static stk_t (*const activation_fns[])(stk_t, stk_loc) = {
     stk_relu_at,    stk_gelu_at, stk_gelu_tanh_at, stk_tanh_at,
     stk_sigmoid_at, stk_silu_at, stk_softplus_at};
+
+static const char *const activation_types[] = {"ReLU",    "GELU", "GELU",    "Tanh",
+                                               "Sigmoid", "SiLU", "Softplus"};
+
+const struct stk_layer *stk_layer_next(const struct stk_layer *l) {
+  return l->next;
+}
+
+const char *stk_layer_name(const struct stk_layer *l) {
+  return l->name;
+}
+
+int32_t stk_layer_order(const struct stk_layer *l) {
+  return l->order;
+}
+
+const char *stk_layer_type(const struct stk_layer *l) {
+  static const char *const types[] = {"Linear",    "Conv2d",    "BatchNorm2d", "LayerNorm",
+                                      "Embedding", "MaxPool2d", "AvgPool2d",   "Dropout",
+                                      "Flatten",   "",          "Sequential"};
+  return l->kind == LAYER_ACTIVATION ? activation_types[l->activation] : types[l->kind];
+}
 
 void stk_layers_free(struct stk_layer *first) {
   while (first) {
@@ -230,6 +254,8 @@ static void declare(stk_module *m, const char *name, stk_layer *l) {
     return;
   }
   l->added = true;
+  l->order = m->n_declared++;
+  snprintf(l->name, sizeof l->name, "%.100s", name);
   if (l->w_rank) {
     snprintf(full, sizeof full, "%.100s.weight", name);
     l->weight = stk_param_add(m, full, l->w_rank, l->w_dims, l->w_init);
@@ -237,6 +263,12 @@ static void declare(stk_module *m, const char *name, stk_layer *l) {
   if (l->b_dim) {
     snprintf(full, sizeof full, "%.100s.bias", name);
     l->bias = stk_param_add(m, full, 1, &l->b_dim, l->b_init);
+  }
+  stk_param *const own[] = {l->weight, l->bias};
+  for (int i = 0; i < 2; i++) {
+    if (own[i]) {
+      own[i]->in_layer = true;
+    }
   }
   if (l->kind == LAYER_BATCH_NORM) {
     struct stk_shape s = {.rank = 1, .dim = {l->w_dims[0]}};

@@ -299,7 +299,8 @@ stk_param *stk_param_add(stk_module *m, const char *name, int32_t rank, const in
     stk_setup_fail(m, "out of memory");
     return NULL;
   }
-  *p = (struct stk_param){.module = m, .index = m->n_params, .shape = s, .init = init};
+  *p = (struct stk_param){
+      .module = m, .index = m->n_params, .order = m->n_declared++, .shape = s, .init = init};
   memcpy(p->name, name, strlen(name) + 1);
   m->params[m->n_params++] = p;
   return p;

@@ -15,6 +15,8 @@
 struct stk_param {
   struct stk_module *module;
   int32_t index;
+  int32_t order; /* among everything that was declared */
+  bool in_layer; /* a layer's, not the module's own */
   char name[128];
   struct stk_shape shape;
   stk_init init;
@@ -37,6 +39,7 @@ struct stk_module {
   struct stk_running *running;
   int32_t n_running, cap_running;
   struct stk_layer *layers; /* all of them, linked, for freeing */
+  int32_t n_declared;       /* layers and parameters */
   char **strings;           /* owned hyper-parameter texts */
   int32_t n_strings;
   stk_sample x; /* of the training data; rank -1: unknown */

@@ -32,22 +32,24 @@ struct stk_fit {
   double *lr; /* per parameter group */
 };
 
+enum { MAX_ROWS = 3 * (SP_GROUPS_MAX + 1) + STK_GRAPH_MAX_LOGS };
+
 /* Rows of one moment, then sent together. */
 struct rows {
   int32_t n;
-  char names[STK_GRAPH_MAX_LOGS + 8][72];
-  double values[STK_GRAPH_MAX_LOGS + 8];
+  char names[MAX_ROWS][72];
+  double values[MAX_ROWS];
 };
 
 static void row(struct rows *r, const char *name, const char *suffix, double value) {
-  if (r->n < (int32_t)(sizeof r->values / sizeof *r->values)) {
+  if (r->n < MAX_ROWS) {
     snprintf(r->names[r->n], sizeof r->names[0], "%s%s", name, suffix);
     r->values[r->n++] = value;
   }
 }
 
 static void send_rows(stk_fit *f, const struct rows *r, int64_t step) {
-  const char *names[STK_GRAPH_MAX_LOGS + 8];
+  const char *names[MAX_ROWS];
   for (int32_t i = 0; i < r->n; i++) {
     names[i] = r->names[i];
   }
@@ -378,7 +380,8 @@ static void log_batch(stk_fit *f, bool due) {
   int32_t n_lanes = stk_session_config_of(f->s)->n_lanes, n_bar = 0;
   const char *bar[STK_GRAPH_MAX_LOGS + 1];
   double bar_values[STK_GRAPH_MAX_LOGS + 1];
-  struct rows r = {0};
+  struct rows r;
+  r.n = 0; /* the rest is large, and written before it is read */
   bar[n_bar] = "loss";
   bar_values[n_bar++] = f->loss;
   for (int32_t i = 0; g && i < g->n_logs; i++) {

@@ -126,6 +126,8 @@ static sp_status check_checkpoint(const struct sp_job *job, const struct sp_chec
   return SP_OK;
 }
 
+enum { PREFIX_MAX = 23 };
+
 static sp_status check_callbacks(const struct sp_job *job, struct sp_err *err) {
   if (!job->trainer.enable_checkpointing && !job->trainer.barebones &&
       has_callback(job, SP_CALLBACK_MODEL_CHECKPOINT)) {
@@ -135,8 +137,13 @@ static sp_status check_callbacks(const struct sp_job *job, struct sp_err *err) {
     FAIL("trainer.callbacks", "lr_monitor needs a logger; remove it or trainer.logger: false");
   }
   for (size_t i = 0; i < job->callbacks.n; i++) {
-    if (job->callbacks.items[i].kind == SP_CALLBACK_MODEL_CHECKPOINT) {
-      sp_status status = check_checkpoint(job, &job->callbacks.items[i].checkpoint, err);
+    const struct sp_callback_opts *c = &job->callbacks.items[i];
+    if (c->kind == SP_CALLBACK_LR_MONITOR && c->lr_monitor.log_key_prefix &&
+        strlen(c->lr_monitor.log_key_prefix) > PREFIX_MAX) {
+      FAIL("trainer.callbacks", "lr_monitor: log_key_prefix has at most %d bytes", PREFIX_MAX);
+    }
+    if (c->kind == SP_CALLBACK_MODEL_CHECKPOINT) {
+      sp_status status = check_checkpoint(job, &c->checkpoint, err);
       if (status != SP_OK) {
         return status;
       }
