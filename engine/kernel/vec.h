@@ -19,12 +19,13 @@
  *   sums   v_reduce, V_REDUCE_WITH: the engine's sum
  *
  * v_max(a, b) is a > b ? a : b and v_min(a, b) is a < b ? a : b, lane by lane: b where either is
- * NaN or both are zeros. So relu(x) = v_max(v_zero(), x) keeps a NaN. Comparisons with NaN are
- * false, except v_ne and v_isnan.
+ * NaN or both are zeros, and a zero for a denormal. So relu(x) = v_max(v_zero(), x) keeps a NaN.
+ * Comparisons with NaN are false, except v_ne and v_isnan.
  */
 #ifndef STK_KERNEL_VEC_H
 #define STK_KERNEL_VEC_H
 
+#include <float.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,6 +48,32 @@ typedef float real;
 
 enum { V_LANES = 16, V_CHUNK = 1024 };
 
+V_INLINE real r_abs(real a) {
+#if STK_REAL_BITS == 64
+  return __builtin_fabs(a);
+#else
+  return __builtin_fabsf(a);
+#endif
+}
+
+/* a with denormals as the zeros that they count as. The maximum instruction does this by itself;
+ * whether a > b ? a : b becomes one is the compiler's choice. */
+V_INLINE real r_flush(real a) {
+#if STK_REAL_BITS == 64
+  return r_abs(a) < DBL_MIN ? __builtin_copysign(0, a) : a;
+#else
+  return r_abs(a) < FLT_MIN ? __builtin_copysignf(0, a) : a;
+#endif
+}
+
+V_INLINE real r_max(real a, real b) {
+  return r_flush(a > b ? a : b);
+}
+
+V_INLINE real r_min(real a, real b) {
+  return r_flush(a < b ? a : b);
+}
+
 #if defined(STK_ISA_AVX512)
 #include "engine/kernel/vec/avx512.h"
 #elif defined(STK_ISA_AVX2)
@@ -56,22 +83,6 @@ enum { V_LANES = 16, V_CHUNK = 1024 };
 #else
 #error "one of STK_ISA_REF, STK_ISA_AVX2, STK_ISA_AVX512 must be set"
 #endif
-
-V_INLINE real r_abs(real a) {
-#if STK_REAL_BITS == 64
-  return __builtin_fabs(a);
-#else
-  return __builtin_fabsf(a);
-#endif
-}
-
-V_INLINE real r_max(real a, real b) {
-  return a > b ? a : b;
-}
-
-V_INLINE real r_min(real a, real b) {
-  return a < b ? a : b;
-}
 
 /* The sum of one chunk, n in 0..1024: lane j adds elements j, j + 16, ... in ascending order from
  * +0; then the tree of v_sum. A missing element counts as +0, which is the same as not being added,

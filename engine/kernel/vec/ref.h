@@ -174,13 +174,13 @@ V_INLINE vreal v_sqrt(vreal a) {
 
 V_INLINE vreal v_max(vreal a, vreal b) {
   vreal r;
-  V_EACH(a.l[i] > b.l[i] ? a.l[i] : b.l[i])
+  V_EACH(r_max(a.l[i], b.l[i]))
   return r;
 }
 
 V_INLINE vreal v_min(vreal a, vreal b) {
   vreal r;
-  V_EACH(a.l[i] < b.l[i] ? a.l[i] : b.l[i])
+  V_EACH(r_min(a.l[i], b.l[i]))
   return r;
 }
 
@@ -397,7 +397,7 @@ V_INLINE real v_sum(vreal a) {
 V_INLINE real v_hmax(vreal a) {
   for (int half = 8; half > 0; half /= 2) {
     for (int i = 0; i < half; i++) {
-      a.l[i] = a.l[i] > a.l[i + half] ? a.l[i] : a.l[i + half];
+      a.l[i] = r_max(a.l[i], a.l[i + half]);
     }
   }
   return a.l[0];

@@ -43,7 +43,8 @@ static const uint32_t edges[] = {
     0x41102cb3u, 0x41102cb4u, 0x407ad444u, 0x407ad445u, 0x33800000u, 0xb3800000u, 0x33000000u,
     0x34000000u, 0x40000000u, 0xc0000000u, 0x3f000000u, 0x38000000u, 0x38000001u, 0xb8000000u};
 
-/* Edges, then random bits, then numbers of the size that networks have. */
+/* Edges (each seed pairs them anew), then random bits, then numbers of the size that networks have.
+ */
 static void make_inputs(float *x, int n, uint32_t seed) {
   const int n_edges = (int)(sizeof edges / sizeof *edges);
   for (int i = 0; i < n; i += 4) {
@@ -52,7 +53,7 @@ static void make_inputs(float *x, int n, uint32_t seed) {
     stk_philox(1, counter, word);
     for (int j = 0; j < 4 && i + j < n; j++) {
       const int at = i + j;
-      x[at] = at < n_edges ? as_float(edges[at])
+      x[at] = at < n_edges ? as_float(edges[(at + 3 * (int)seed) % n_edges])
               : at < n / 2 ? as_float(word[j])
                            : (stk_philox_uniform(word[j]) - 0.5f) * 30.0f;
     }
