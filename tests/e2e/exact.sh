@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One job, one result: the weights and the whole state (the manifest's state hash) are the same
-# whatever the threads, kernels and passes; lanes are part of the job, so each number of lanes has its
-# own. Another seed must differ.
+# whatever the threads, kernels and passes; lanes are part of the job, so each number of lanes has
+# its own. Another seed must differ.
 # quick
 . "$(dirname "$0")/lib.sh"
 
@@ -15,7 +15,8 @@ JOB
 # both JOB [OPTION...]: the hashes of weights and state that a run ends with.
 both() {
   local path
-  path=$(train "$@") && echo "$("$stoker" ckpt hash "$path") $("$stoker" ckpt show "$path" | sed -n 's/^state //p')"
+  path=$(train "$@") || return
+  echo "$("$stoker" ckpt hash "$path") $("$stoker" ckpt show "$path" | sed -n 's/^state //p')"
 }
 
 # same WANT NAME OPTION...

@@ -15,7 +15,9 @@ checkpoint=$(train job.yaml)
 rm text # sampling reads no data
 
 # text OPTION...: what is printed on standard output.
-text() { "$stoker" predict job.yaml --ckpt_path "$checkpoint" --generate 40 "$@" 2>err.log || cat err.log; }
+text() {
+  "$stoker" predict job.yaml --ckpt_path "$checkpoint" --generate 40 "$@" 2>err.log || cat err.log
+}
 
 first=$(text --prompt "the qu")
 echo "$first"

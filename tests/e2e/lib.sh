@@ -5,7 +5,10 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 bin=${STOKER_BIN:-$here/build/release/bin}
 stoker=$bin/stoker
-[ -x "$stoker" ] && [ -x "$bin/stoker-worker" ] || { echo "skip: $bin has no built programs"; exit 77; }
+if [ ! -x "$stoker" ] || [ ! -x "$bin/stoker-worker" ]; then
+  echo "skip: $bin has no built programs"
+  exit 77
+fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run that is cut and resumed goes on in its own log directory, rewound to the resumed step: its
-# metrics.csv is the whole run's, and its event file has the whole run's length. A run whose directory
-# is gone, or whose job now logs elsewhere, opens a new version.
+# metrics.csv is the whole run's, and its event file has the whole run's length. A run whose
+# directory is gone, or whose job now logs elsewhere, opens a new version.
 # quick
 . "$(dirname "$0")/lib.sh"
 
@@ -39,14 +39,16 @@ for cut in 1 4 6 11; do
   versions=$(ls "$root/lightning_logs")
   [ "$versions" = version_0 ] || fail "cut at $cut: the resumed run logs in ${versions//$'\n'/ }"
   cmp -s {whole,$root}/lightning_logs/version_0/metrics.csv ||
-    fail "cut at $cut: another metrics.csv: $(diff {whole,$root}/lightning_logs/version_0/metrics.csv | head -n 3)"
-  [ "$(event_bytes $root/lightning_logs/version_0)" = "$(event_bytes whole/lightning_logs/version_0)" ] ||
+    fail "cut at $cut: metrics.csv: $(diff {whole,$root}/lightning_logs/version_0/metrics.csv)"
+  bytes=$(event_bytes "$root/lightning_logs/version_0")
+  [ "$bytes" = "$(event_bytes whole/lightning_logs/version_0)" ] ||
     fail "cut at $cut: another length of the event file"
 done
 
 # An older checkpoint of a run that went further: what was logged after it goes.
 fit cut-4 --ckpt_path cut-4/lightning_logs/version_0/checkpoints/step-2
-cmp -s {whole,cut-4}/lightning_logs/version_0/metrics.csv || fail "resumed at step 2: another metrics.csv"
+cmp -s {whole,cut-4}/lightning_logs/version_0/metrics.csv ||
+  fail "resumed at step 2: another metrics.csv"
 
 cp -r cut-6/lightning_logs/version_0/checkpoints/step-6 kept
 rm -r cut-6/lightning_logs/version_0
@@ -54,7 +56,8 @@ fit cut-6 --ckpt_path kept
 [ -f cut-6/lightning_logs/version_0/metrics.csv ] || fail "no new version for a run that is gone"
 fit other --ckpt_path cut-11/lightning_logs/version_0/checkpoints/step-11
 [ -f other/lightning_logs/version_0/metrics.csv ] || fail "another root: no version there"
-cmp -s {whole,cut-11}/lightning_logs/version_0/metrics.csv || fail "another root: the old log changed"
+cmp -s {whole,cut-11}/lightning_logs/version_0/metrics.csv ||
+  fail "another root: the old log changed"
 
 status=0
 "$stoker" fit job.yaml --trainer.logger '[csv, csv]' >two.log 2>&1 || status=$?

@@ -46,9 +46,11 @@ path=$(train examples/autoencoder.yaml --data.path data --trainer.max_steps 4)
 "$stoker" validate examples/autoencoder.yaml --data.path data --ckpt_path "$path" >val.log 2>&1 ||
   fail "validate: $(tail -n 1 val.log)"
 grep -q val_loss val.log || fail "validate prints no val_loss"
-"$stoker" predict examples/autoencoder.yaml --data.path data --ckpt_path "$path" >predict.log 2>&1 ||
+"$stoker" predict examples/autoencoder.yaml --data.path data --ckpt_path "$path" >predict.log \
+  2>&1 ||
   fail "predict: $(tail -n 1 predict.log)"
-head -c 128 predictions.npy | grep -aq "'shape': (64, *3,*)" || fail "predictions.npy is not (64, 3)"
+head -c 128 predictions.npy | grep -aq "'shape': (64, *3,*)" ||
+  fail "predictions.npy is not (64, 3)"
 
 cp "$here/examples/maxout.c" "$here/examples/maxout.yaml" examples/
 compile examples/maxout.c examples/maxout.so
@@ -59,5 +61,6 @@ echo "$one with an op of its own"
 
 "$stoker" init first >init.log
 compile first.c first.so
-train first.yaml --trainer.max_epochs 1 >/dev/null || fail "the module of stoker init does not train"
+train first.yaml --trainer.max_epochs 1 >/dev/null ||
+  fail "the module of stoker init does not train"
 finish

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A run that is cut and resumed ends with the weights and the optimizer state of the whole run: cut
-# inside an epoch, between a step and its validation, and at its end; with accumulation 3, a ragged last
-# batch, dropout, clipping, validation inside the epoch and a schedule. One lane, then three.
+# inside an epoch, between a step and its validation, and at its end; with accumulation 3, a ragged
+# last batch, dropout, clipping, validation inside the epoch and a schedule. One lane, then three.
 . "$(dirname "$0")/lib.sh"
 
 cat >job.yaml <<'JOB'
@@ -20,7 +20,7 @@ trainer:
     - model_checkpoint: {every_n_train_steps: 1}
 JOB
 
-# state CHECKPOINT: its manifest's hash over parameters, optimizer, running statistics and loop state.
+# state CHECKPOINT: the manifest's hash of parameters, optimizer, running statistics, loop state.
 state() { "$stoker" ckpt show "$1" | sed -n 's/^state //p'; }
 
 for lanes in 1 3; do
@@ -46,8 +46,9 @@ other=$(state "$(train job.yaml --ckpt_path "$part" --seed_everything 4)") || ot
 # How it is computed may change at the cut.
 whole=$(state "$(train job.yaml)")
 part=$(train job.yaml --trainer.max_steps 4 --trainer.passes '[-fuse]')
-got=$(state "$(train job.yaml --ckpt_path "$part" --trainer.kernels ref --trainer.passes '[-in_place]')") ||
-  got=refused
+path=$(train job.yaml --ckpt_path "$part" --trainer.kernels ref --trainer.passes '[-in_place]') ||
+  path=none
+got=$(state "$path") || got=refused
 [ "$got" = "$whole" ] || fail "other passes and kernels after the cut: $got, not $whole"
 
 # refused PATTERN OPTION...: a fit that ends with 6 (conflict) and a line that matches.
@@ -60,8 +61,10 @@ refused() {
 }
 
 # A checkpoint of another job is refused, and the refusal names what differs.
-refused 'model\.hidden is 25 in the job and 24 in the checkpoint' --model.hidden 25 --ckpt_path "$part"
-refused 'model\.dropout is 0\.25 in the job and 0\.2[0-9]* in' --model.dropout 0.25 --ckpt_path "$part"
+refused 'model\.hidden is 25 in the job and 24 in the checkpoint' \
+  --model.hidden 25 --ckpt_path "$part"
+refused 'model\.dropout is 0\.25 in the job and 0\.2[0-9]* in' \
+  --model.dropout 0.25 --ckpt_path "$part"
 refused 'graph' --data.batch_size 30 --ckpt_path "$part"
 refused '1 lanes, the job 2' --trainer.lanes 2 --ckpt_path "$part"
 refused 'of model mlp, the job.s is autoencoder' --model.class autoencoder --model.dropout null \
