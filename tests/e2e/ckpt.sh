@@ -28,8 +28,10 @@ done
   fail "both runs have one hash"
 
 names() { "$stoker" ckpt ls "$1" | cut -d' ' -f1 | tr '\n' ' '; }
-[ "$(names $runs/version_0)" = "checkpoints/step-8 checkpoints/step-4 " ] || fail "ls version_0: $(names $runs/version_0)"
-[ "$(names $runs/version_0/checkpoints)" = "step-8 step-4 " ] || fail "ls checkpoints: $(names $runs/version_0/checkpoints)"
+[ "$(names $runs/version_0)" = "checkpoints/step-8 checkpoints/step-4 " ] ||
+  fail "ls version_0: $(names $runs/version_0)"
+[ "$(names $runs/version_0/checkpoints)" = "step-8 step-4 " ] ||
+  fail "ls checkpoints: $(names $runs/version_0/checkpoints)"
 want=
 for step in 1/checkpoints/step-{8,4} 0/checkpoints/step-{8,4}; do
   want+="lightning_logs/version_$step "

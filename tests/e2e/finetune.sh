@@ -25,8 +25,10 @@ tensor() {
   local n offsets
   n=$(od -An -tu8 -N8 "$1")
   offsets=$(head -c $((8 + n)) "$1" | tail -c "$n" |
-    grep -oE "\"$2\":\{[^}]*\}" | grep -oE 'data_offsets":\[[0-9]+,[0-9]+' | grep -oE '[0-9]+,[0-9]+')
-  tail -c +$((9 + n + ${offsets%,*})) "$1" | head -c $((${offsets#*,} - ${offsets%,*})) | sha256sum | cut -d' ' -f1
+    grep -oE "\"$2\":\{[^}]*\}" |
+    grep -oE 'data_offsets":\[[0-9]+,[0-9]+' | grep -oE '[0-9]+,[0-9]+')
+  tail -c +$((9 + n + ${offsets%,*})) "$1" | head -c $((${offsets#*,} - ${offsets%,*})) |
+    sha256sum | cut -d' ' -f1
 }
 
 second=$(train second.yaml --weights.path "$first" --weights.strict false) || fail "no fine-tuning"

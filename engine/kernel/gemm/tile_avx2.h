@@ -95,18 +95,21 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
 #define GEMM_LINES_3(row) "12+" GEMM_PLACE_##row
 
 #define GEMM_ZERO(i) "vxorps %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n\t"
-#define GEMM_ZEROS                                                                           \
-  GEMM_ZERO(0)                                                                               \
-  GEMM_ZERO(1) GEMM_ZERO(2) GEMM_ZERO(3) GEMM_ZERO(4) GEMM_ZERO(5) GEMM_ZERO(6) GEMM_ZERO(7) \
-      GEMM_ZERO(8) GEMM_ZERO(9) GEMM_ZERO(10) GEMM_ZERO(11)
+#define GEMM_ZEROS \
+  GEMM_ZERO(0)     \
+  GEMM_ZERO(1)     \
+  GEMM_ZERO(2)     \
+  GEMM_ZERO(3)     \
+  GEMM_ZERO(4)     \
+  GEMM_ZERO(5) GEMM_ZERO(6) GEMM_ZERO(7) GEMM_ZERO(8) GEMM_ZERO(9) GEMM_ZERO(10) GEMM_ZERO(11)
 /* Row r of the accumulators to its place; A's registers are free by then. */
 #define GEMM_SAVE_1(at, x, y) "vmovups %%ymm" x ", " at "\n\t"
 #define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups %%ymm" y ", 32+" at "\n\t"
 #define GEMM_SAVES_1(SAVE) SAVE("(%[to])", "0", "1")
 #define GEMM_SAVES_2(SAVE) GEMM_SAVES_1(SAVE) SAVE("(%[to],%[stride])", "2", "3")
 #define GEMM_SAVES_3(SAVE) GEMM_SAVES_2(SAVE) SAVE("(%[to],%[stride],2)", "4", "5")
-#define GEMM_SAVES_4(SAVE)                                                                      \
-  GEMM_SAVES_3(SAVE)                                                                            \
+#define GEMM_SAVES_4(SAVE) \
+  GEMM_SAVES_3(SAVE)       \
   "lea (%[to],%[stride],2), %[a]\n\tadd %[stride], %[a]\n\t" SAVE("(%[a])", "6", "7")
 #define GEMM_SAVES_5(SAVE) GEMM_SAVES_4(SAVE) SAVE("(%[a],%[stride])", "8", "9")
 #define GEMM_SAVES_6(SAVE) GEMM_SAVES_5(SAVE) SAVE("(%[a],%[stride],2)", "10", "11")
@@ -114,55 +117,62 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory"
 
-#define GEMM_LOOPS(mr, nv) \
-  V_INLINE void gemm_loop_panel_##mr##_##nv(int64_t kc, const real *a, const real *b, real *to, int64_t stride) { \
-    int64_t four = kc / 4, one = kc % 4; \
+/* Assembly by lines. clang-format has no way with it. */
+/* clang-format off */
+#define GEMM_LOOPS(mr, nv)                                                                         \
+  V_INLINE void gemm_loop_panel_##mr##_##nv(int64_t kc, const real *a, const real *b, real *to,    \
+                                            int64_t stride) {                                      \
+    int64_t four = kc / 4, one = kc % 4;                                                           \
     __asm__ volatile(GEMM_ZEROS                                                                    \
-                     "test %[four], %[four]\n\tje 2f\n\t"                                         \
-                     ".p2align 5\n1:\n\t"                                                         \
-                     GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                  \
-                     GEMM_B_##nv("64") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_1)                 \
-                     GEMM_B_##nv("128") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_2)                \
-                     GEMM_B_##nv("192") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_3)                \
-                     "add $96, %[a]\n\tadd $256, %[b]\n\tdec %[four]\n\tjne 1b\n2:\n\t"           \
-                     "test %[one], %[one]\n\tje 4f\n3:\n\t"                                       \
-                     GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                  \
-                     "add $24, %[a]\n\tadd $64, %[b]\n\tdec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv) \
-                     : [a] "+r"(a), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one)                \
-                     : [to] "r"(to), [stride] "r"(stride * 4)                                                              \
-                     : GEMM_CLOBBERS); \
-  } \
-  V_INLINE void gemm_loop_lines_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, \
-                                            const real *b, real *to, int64_t stride) { \
-    const real *a3 = a + (mr > 3 ? 3 * a_row : 0); \
-    int64_t four = kc / 4, one = kc % 4; \
+      "test %[four], %[four]\n\tje 2f\n\t"                                                         \
+      ".p2align 5\n1:\n\t"                                                                         \
+      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                                 \
+      GEMM_B_##nv("64") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_1)                                \
+      GEMM_B_##nv("128") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_2)                               \
+      GEMM_B_##nv("192") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_3)                               \
+      "add $96, %[a]\n\tadd $256, %[b]\n\tdec %[four]\n\tjne 1b\n2:\n\t"                           \
+      "test %[one], %[one]\n\tje 4f\n3:\n\t"                                                       \
+      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                                 \
+      "add $24, %[a]\n\tadd $64, %[b]\n\tdec %[one]\n\tjne 3b\n4:\n\t"                             \
+      GEMM_SAVES_##mr(GEMM_SAVE_##nv)                                                              \
+      : [a] "+r"(a), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one)                               \
+      : [to] "r"(to), [stride] "r"(stride * 4)                                                     \
+      : GEMM_CLOBBERS);                                                                            \
+  }                                                                                                \
+  V_INLINE void gemm_loop_lines_##mr##_##nv(int64_t kc, const real *a, int64_t a_row,              \
+                                            const real *b, real *to, int64_t stride) {             \
+    const real *a3 = a + (mr > 3 ? 3 * a_row : 0);                                                 \
+    int64_t four = kc / 4, one = kc % 4;                                                           \
     __asm__ volatile(GEMM_ZEROS                                                                    \
-                     "test %[four], %[four]\n\tje 2f\n\t"                                         \
-                     ".p2align 5\n1:\n\t"                                                         \
-                     GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                    \
-                     GEMM_B_##nv("64") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_1)                 \
-                     GEMM_B_##nv("128") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_2)                \
-                     GEMM_B_##nv("192") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_3)                \
-                     "add $16, %[a]\n\tadd $16, %[a3]\n\tadd $256, %[b]\n\t"                     \
-                     "dec %[four]\n\tjne 1b\n2:\n\ttest %[one], %[one]\n\tje 4f\n3:\n\t"         \
-                     GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                    \
-                     "add $4, %[a]\n\tadd $4, %[a3]\n\tadd $64, %[b]\n\t"                        \
-                     "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv)                   \
-                     : [a] "+r"(a), [a3] "+r"(a3), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one) \
-                     : [to] "r"(to), [stride] "r"(stride * 4), [row] "r"(a_row * 4)                                        \
-                     : GEMM_CLOBBERS); \
-  } \
+      "test %[four], %[four]\n\tje 2f\n\t"                                                         \
+      ".p2align 5\n1:\n\t"                                                                         \
+      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                                   \
+      GEMM_B_##nv("64") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_1)                                \
+      GEMM_B_##nv("128") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_2)                               \
+      GEMM_B_##nv("192") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_3)                               \
+      "add $16, %[a]\n\tadd $16, %[a3]\n\tadd $256, %[b]\n\t"                                      \
+      "dec %[four]\n\tjne 1b\n2:\n\ttest %[one], %[one]\n\tje 4f\n3:\n\t"                          \
+      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                                   \
+      "add $4, %[a]\n\tadd $4, %[a3]\n\tadd $64, %[b]\n\t"                                         \
+      "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv)                               \
+      : [a] "+r"(a), [a3] "+r"(a3), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one)                \
+      : [to] "r"(to), [stride] "r"(stride * 4), [row] "r"(a_row * 4)                               \
+      : GEMM_CLOBBERS);                                                                            \
+  }                                                                                                \
   V_INLINE void gemm_loop_place_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, int64_t a_k, \
-                                            const real *b, int64_t b_k, real *to, int64_t stride) { \
-    const real *a3 = a + (mr > 3 ? 3 * a_row : 0); \
+                                            const real *b, int64_t b_k, real *to,                  \
+                                            int64_t stride) {                                      \
+    const real *a3 = a + (mr > 3 ? 3 * a_row : 0);                                                 \
     __asm__ volatile(GEMM_ZEROS "test %[kc], %[kc]\n\tje 2f\n\t.p2align 5\n1:\n\t"                 \
-                     GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                    \
-                     "add %[a_k], %[a]\n\tadd %[a_k], %[a3]\n\tadd %[b_k], %[b]\n\t"              \
-                     "dec %[kc]\n\tjne 1b\n2:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv)                     \
-                     : [a] "+r"(a), [a3] "+r"(a3), [b] "+r"(b), [kc] "+r"(kc)                      \
-                     : [to] "r"(to), [stride] "r"(stride * 4), [row] "r"(a_row * 4), [a_k] "r"(a_k * 4), [b_k] "r"(b_k * 4)\
-                     : GEMM_CLOBBERS); \
+      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                                   \
+      "add %[a_k], %[a]\n\tadd %[a_k], %[a3]\n\tadd %[b_k], %[b]\n\t"                              \
+      "dec %[kc]\n\tjne 1b\n2:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv)                                \
+      : [a] "+r"(a), [a3] "+r"(a3), [b] "+r"(b), [kc] "+r"(kc)                                     \
+      : [to] "r"(to), [stride] "r"(stride * 4), [row] "r"(a_row * 4),                              \
+        [a_k] "r"(a_k * 4), [b_k] "r"(b_k * 4)                                                     \
+      : GEMM_CLOBBERS);                                                                            \
   }
+/* clang-format on */
 #define GEMM_LOOPS_ROW(mr, p) GEMM_LOOPS(mr, 1) GEMM_LOOPS(mr, 2)
 GEMM_ROWS(GEMM_LOOPS_ROW, )
 
