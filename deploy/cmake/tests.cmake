@@ -94,7 +94,6 @@ foreach(lint IN LISTS lints)
     WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
   stoker_register(${name} lint)
 endforeach()
-set_tests_properties(lint_text PROPERTIES LABELS "lint;slow")
 
 # Benchmarks: one program per tests/bench/bench_*.c, built with the rest so that they stay true, and
 # run by hand.

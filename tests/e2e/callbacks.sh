@@ -6,7 +6,8 @@
 cat >job.yaml <<'JOB'
 model: {class: mlp, hidden: "8"}
 data: {kind: synthetic, num_samples: 40, batch_size: 10}
-optimizer: {class: adamw, lr: 0.01, weight_decay: 0.1, groups: [{match: "*.bias", weight_decay: 0.0}]}
+optimizer:
+  {class: adamw, lr: 0.01, weight_decay: 0.1, groups: [{match: "*.bias", weight_decay: 0.0}]}
 trainer: {max_steps: 2, log_every_n_steps: 1, logger: csv}
 JOB
 

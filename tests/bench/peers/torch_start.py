@@ -1,4 +1,4 @@
-"""Process start to the first finished step of the autoencoder, in PyTorch: run and timed as a whole."""
+"""Process start to the autoencoder's first finished step, in PyTorch: run and timed as a whole."""
 import torch
 from torch import nn
 

@@ -29,8 +29,9 @@ class Classifier(nn.Module):
 class Autoencoder(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 3), nn.Linear(3, 64),
-                                    nn.ReLU(), nn.Linear(64, 784))
+        self.layers = nn.Sequential(
+            nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 3),
+            nn.Linear(3, 64), nn.ReLU(), nn.Linear(64, 784))
 
     def forward(self, x, _):
         return F.mse_loss(self.layers(x), x)
@@ -95,16 +96,19 @@ def make(name, data):
     if name == "autoencoder":
         return Autoencoder(), images(64), torch.optim.Adam
     if name == "mlp":
-        return Classifier(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 10)), images(500), torch.optim.AdamW
+        model = Classifier(nn.Linear(784, 500), nn.ReLU(), nn.Linear(500, 10))
+        return model, images(500), torch.optim.AdamW
     if name == "cnn":
-        layers = (nn.Unflatten(1, (1, 28, 28)), nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
+        layers = (nn.Unflatten(1, (1, 28, 28)),
+                  nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
                   nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
                   nn.Linear(784, 10))
         return Classifier(*layers), images(500), torch.optim.AdamW
     sizes = {"gpt-small": (256, 64, 4, 4, 128, 12, 64), "gpt-medium": (256, 256, 6, 6, 384, 8, 256),
              "gpt2-124m": (50304, 1024, 12, 12, 768, 4, 64)}
     vocabulary, context, layers, heads, width, n, length = sizes[name]
-    return Gpt(vocabulary, context, layers, heads, width), text(data, n, length, vocabulary), torch.optim.AdamW
+    model = Gpt(vocabulary, context, layers, heads, width)
+    return model, text(data, n, length, vocabulary), torch.optim.AdamW
 
 
 def wait_for_request():
@@ -169,13 +173,15 @@ def lightning(model, batches, optimizer, barebones):
             self.begin, self.n = time.perf_counter(), 0
 
     x, y = torch.cat([b[0] for b in batches]), torch.cat([b[1] for b in batches])
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=len(batches[0][0]),
-                                         shuffle=True, drop_last=True)
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x, y), batch_size=len(batches[0][0]), shuffle=True,
+        drop_last=True)
     ask = Ask()
     if barebones:  # callbacks are not for barebones: the question goes into the module
         Module.on_train_batch_end = lambda self, *a: ask.on_train_batch_end(self.trainer)
     options = {"barebones": True} if barebones else {"callbacks": [ask]}
-    L.Trainer(max_epochs=-1, default_root_dir=os.environ.get("TMPDIR", "/tmp"), **options).fit(Module(), loader)
+    root = os.environ.get("TMPDIR", "/tmp")
+    L.Trainer(max_epochs=-1, default_root_dir=root, **options).fit(Module(), loader)
 
 
 def main():
