@@ -90,9 +90,9 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
 #define GEMM_PLACE_3 "(%[a3])"
 #define GEMM_PLACE_4 "(%[a3],%[row])"
 #define GEMM_PLACE_5 "(%[a3],%[row],2)"
-#define GEMM_LINES_1(row) "4+" GEMM_PLACE_##row
-#define GEMM_LINES_2(row) "8+" GEMM_PLACE_##row
-#define GEMM_LINES_3(row) "12+" GEMM_PLACE_##row
+#define GEMM_LINES_1(row) "4" GEMM_PLACE_##row
+#define GEMM_LINES_2(row) "8" GEMM_PLACE_##row
+#define GEMM_LINES_3(row) "12" GEMM_PLACE_##row
 
 #define GEMM_ZERO(i) "vxorps %%xmm" #i ", %%xmm" #i ", %%xmm" #i "\n\t"
 #define GEMM_ZEROS \
@@ -104,7 +104,7 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
   GEMM_ZERO(5) GEMM_ZERO(6) GEMM_ZERO(7) GEMM_ZERO(8) GEMM_ZERO(9) GEMM_ZERO(10) GEMM_ZERO(11)
 /* Row r of the accumulators to its place; A's registers are free by then. */
 #define GEMM_SAVE_1(at, x, y) "vmovups %%ymm" x ", " at "\n\t"
-#define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups %%ymm" y ", 32+" at "\n\t"
+#define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups %%ymm" y ", 32" at "\n\t"
 #define GEMM_SAVES_1(SAVE) SAVE("(%[to])", "0", "1")
 #define GEMM_SAVES_2(SAVE) GEMM_SAVES_1(SAVE) SAVE("(%[to],%[stride])", "2", "3")
 #define GEMM_SAVES_3(SAVE) GEMM_SAVES_2(SAVE) SAVE("(%[to],%[stride],2)", "4", "5")
