@@ -390,9 +390,9 @@ static sp_status read_passes(const struct sp_trainer_opts *t, struct stk_session
                      "trainer.passes: no pass is called '%s'; there are fuse, in_place", name);
     }
   }
-  if (t->recompute != SP_INT_NONE) {
-    return sp_fail(err, SP_EUNSUPPORTED, "trainer.recompute is not built yet");
-  }
+  c->recompute = t->recompute == SP_INT_NONE   ? STK_RECOMPUTE_OFF
+                 : t->recompute == SP_INT_AUTO ? STK_RECOMPUTE_CHEAP
+                                               : t->recompute;
   return SP_OK;
 }
 

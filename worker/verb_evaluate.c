@@ -65,7 +65,8 @@ static void evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches
 static sp_status open_weights(struct eval *v, struct sp_err *err) {
   const struct sp_job *job = v->s.job;
   char path[PATH_MAX];
-  stk_state_init(stk_session_state(v->s.session), v->s.module, (uint64_t)job->root.seed_everything);
+  stk_state_init(stk_session_state(v->s.session), v->s.module, (uint64_t)job->root.seed_everything,
+                 v->s.pool);
   if (job->weights.path) {
     char text[512];
     return sw_ckpt_fine_tune(&v->s, text, sizeof text, err);

@@ -289,7 +289,7 @@ static sp_status start_state(struct fit *f, char *resumed, size_t cap, struct sp
   const struct sp_job *job = f->s.job;
   struct stk_state *state = stk_session_state(f->s.session);
   const char *which = job->root.ckpt_path;
-  stk_state_init(state, f->s.module, (uint64_t)job->root.seed_everything);
+  stk_state_init(state, f->s.module, (uint64_t)job->root.seed_everything, f->s.pool);
   sp_status st = stk_schedule_init(&job->lr, f->total_steps, f->c.max_epochs, &f->c.schedules,
                                    state->now->schedules, err);
   if (!st && job->weights.path) {

@@ -1,6 +1,6 @@
 /* The plan: from a traced graph to a program that is replayed.
  *
- *   trace -> autodiff -> dead code -> fuse -> schedule (creation order) -> memory -> lower ->
+ *   trace -> autodiff -> dead code -> fuse -> recompute -> schedule (creation order) -> memory -> lower ->
  * program
  *
  * Each pass is a function over the graph with a text dump before and after (stk_graph_dump). A
@@ -27,6 +27,12 @@ void stk_pass_live(const struct stk_graph *g, uint8_t *live);
 /* Joins elementwise chains with their single consumers and relu with the product before it.
  * Rewrites in place; nodes that were swallowed become dead. */
 SP_NODISCARD sp_status stk_pass_fuse(struct stk_graph *g, struct sp_err *err);
+
+/* Makes activations again in the backward pass instead of keeping them, until those kept hold at
+ * most `budget` bytes, or as few as can be. STK_RECOMPUTE_CHEAP: all that takes no product,
+ * convolution or attention. Last of the passes. */
+enum { STK_RECOMPUTE_OFF = 0, STK_RECOMPUTE_CHEAP = -1 };
+SP_NODISCARD sp_status stk_pass_recompute(struct stk_graph *g, int64_t budget, struct sp_err *err);
 
 /* ---- memory */
 

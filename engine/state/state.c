@@ -10,7 +10,7 @@
 #include "proto/base/mem.h"
 #include "proto/base/sha256.h"
 
-enum { ALIGN = 64, PAGE = 4096 };
+enum { ALIGN = 64, PAGE = 4096, FILL_UNIT = 16384 };
 
 static int64_t up(int64_t n, int64_t to) {
   return (n + to - 1) / to * to;
@@ -148,26 +148,57 @@ static struct stk_fill fill_of(const struct stk_param *p) {
   return (struct stk_fill){.kind = STK_FILL_CONSTANT, .a = 0.0};
 }
 
-static void fill(const struct stk_state *s, const struct stk_fill *f, uint64_t seed,
-                 const char *name, int64_t n, uint8_t *at) {
-  if (s->layout.real_bytes == 8) {
-    stk_fill_f64(f, seed, name, 0, (uint64_t)n, (double *)(void *)at);
+/* One tensor's first values; a unit is FILL_UNIT elements. */
+struct filling {
+  struct stk_fill fill;
+  uint64_t seed;
+  const char *name;
+  int64_t n;
+  int32_t real_bytes;
+  uint8_t *at;
+};
+
+static void fill_units(void *ctx, int64_t lo, int64_t hi, int thread) {
+  const struct filling *f = ctx;
+  const int64_t first = lo * FILL_UNIT, end = hi * FILL_UNIT < f->n ? hi * FILL_UNIT : f->n;
+  (void)thread;
+  if (f->real_bytes == 8) {
+    stk_fill_f64(&f->fill, f->seed, f->name, (uint64_t)first, (uint64_t)(end - first),
+                 (double *)(void *)f->at + first);
   } else {
-    stk_fill_f32(f, seed, name, 0, (uint64_t)n, (float *)(void *)at);
+    stk_fill_f32(&f->fill, f->seed, f->name, (uint64_t)first, (uint64_t)(end - first),
+                 (float *)(void *)f->at + first);
   }
 }
 
-void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed) {
+static void fill(struct filling f, stk_pool *pool) {
+  const int64_t units = (f.n + FILL_UNIT - 1) / FILL_UNIT;
+  if (pool) {
+    stk_pool_run(pool, fill_units, &f, units);
+  } else {
+    fill_units(&f, 0, units, 0);
+  }
+}
+
+void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed,
+                    stk_pool *pool) {
   for (int32_t i = 0; i < m->n_params; i++) {
-    struct stk_fill f = fill_of(m->params[i]);
-    fill(s, &f, seed, m->params[i]->name, stk_shape_numel(&m->params[i]->shape),
-         s->slot[0] + s->layout.param_offset[i]);
+    fill((struct filling){.fill = fill_of(m->params[i]),
+                          .seed = seed,
+                          .name = m->params[i]->name,
+                          .n = stk_shape_numel(&m->params[i]->shape),
+                          .real_bytes = s->layout.real_bytes,
+                          .at = s->slot[0] + s->layout.param_offset[i]},
+         pool);
   }
   memcpy(s->slot[1], s->slot[0], (size_t)s->layout.section_bytes);
   for (int32_t i = 0; i < m->n_running; i++) {
-    struct stk_fill f = {.kind = STK_FILL_CONSTANT, .a = m->running[i].initial};
-    fill(s, &f, 0, m->running[i].name, stk_shape_numel(&m->running[i].shape),
-         s->running[0] + s->layout.running_offset[i]);
+    fill((struct filling){.fill = {.kind = STK_FILL_CONSTANT, .a = m->running[i].initial},
+                          .name = m->running[i].name,
+                          .n = stk_shape_numel(&m->running[i].shape),
+                          .real_bytes = s->layout.real_bytes,
+                          .at = s->running[0] + s->layout.running_offset[i]},
+         NULL);
   }
   memcpy(s->running[1], s->running[0], (size_t)s->layout.running_bytes);
 }

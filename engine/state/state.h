@@ -18,6 +18,7 @@
 #ifndef STK_STATE_STATE_H
 #define STK_STATE_STATE_H
 
+#include "engine/exec/pool.h"
 #include "engine/state/control.h"
 #include "proto/base/status.h"
 
@@ -64,8 +65,10 @@ void stk_state_free(struct stk_state *s);
 /* Publishes `now` as the newest committed page. */
 void stk_state_commit(struct stk_state *s);
 
-/* Initial parameters by name, running statistics at their start, moments zero; both slots alike. */
-void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed);
+/* Initial parameters by name, running statistics at their start, moments zero; both slots alike.
+ * pool may be NULL; the values do not depend on it. */
+void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed,
+                    stk_pool *pool);
 
 /* The control page as far as the job's spec decides it, control_bytes bytes: without sequence
  * number, slots, clocks, the loggers' positions and what was published under which name (disks

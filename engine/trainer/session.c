@@ -241,6 +241,9 @@ static sp_status compile(stk_session *s, struct cached *p, struct sp_err *err) {
   if (!st && s->c.fuse) {
     st = stk_pass_fuse(p->graph, err);
   }
+  if (!st && p->stage == STK_TRAIN && s->c.recompute != STK_RECOMPUTE_OFF) {
+    st = stk_pass_recompute(p->graph, s->c.recompute, err);
+  }
   struct stk_program_spec ps = {.kernels = s->c.kernels,
                                 .n_threads = stk_pool_n_threads(s->c.pool),
                                 .param_offset = s->state->layout.param_offset,

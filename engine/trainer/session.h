@@ -29,6 +29,7 @@ struct stk_session_config {
   const struct sp_optimizer_opts *optimizer; /* borrowed */
   double clip_norm, clip_value;              /* 0: off */
   bool fuse, in_place;                       /* passes */
+  int64_t recompute; /* bytes of activations to keep, or STK_RECOMPUTE_OFF, STK_RECOMPUTE_CHEAP */
   bool detect_anomaly;
   struct stk_profiler *profiler; /* borrowed; NULL: none */
   const struct stk_memory *memory;

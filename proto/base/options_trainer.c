@@ -189,7 +189,8 @@ static const struct sp_opt trainer_rows[] = {
     ROW(SIZE, recompute, .def = "none", .flags = SP_OPT_NONE | SP_OPT_AUTO, .min = 1,
         .max = INFINITY,
         .help = "Bytes of activations to keep: what exceeds them is computed again in the backward "
-                "pass. auto keeps the cheap ones. The result does not depend on it."),
+                "pass. auto drops all that take no product, convolution or attention to make. The "
+                "result does not depend on it."),
     ROW(LIST, passes, .def = "", .flags = SP_OPT_NONE,
         .help = "Compiler passes to switch: -NAME is off, NAME is on. stoker plan lists the "
                 "names. The "

@@ -52,7 +52,7 @@ static stk_fit *open_loop(struct sw_setup *s, struct stk_fit_config *c, struct s
                                .log_every = 0,
                                .train = s->train_loader,
                                .host = {.stop_asked = never, .now_ns = now_ns}};
-  stk_state_init(state, s->module, (uint64_t)s->job->root.seed_everything);
+  stk_state_init(state, s->module, (uint64_t)s->job->root.seed_everything, s->pool);
   sp_status st = stk_schedule_init(&s->job->lr, -1, -1, &c->schedules, state->now->schedules, err);
   st = st ? st : stk_fit_new(c, s->session, &loop, err);
   return st ? NULL : loop;

@@ -97,7 +97,7 @@ static struct xj *open_session(const char *job_file, const char *options) {
   xj_check(sw_setup_open(job_file, args, n_args, STK_TRAIN, &j->s, &err), &err);
   configure(j);
   struct stk_state *state = stk_session_state(j->s.session);
-  stk_state_init(state, j->s.module, (uint64_t)j->s.job->root.seed_everything);
+  stk_state_init(state, j->s.module, (uint64_t)j->s.job->root.seed_everything, j->s.pool);
   xj_check(stk_schedule_init(&j->s.job->lr, total_steps(j), j->c.max_epochs, &j->c.schedules,
                              state->now->schedules, &err),
            &err);

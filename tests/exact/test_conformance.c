@@ -1,8 +1,8 @@
 /* The conformance list: every job of tests/exact/jobs has one result, however it is computed.
  *
  * Modes: `ref` on one thread (the definition, compared with tests/golden/hashes.txt), each
- * instruction set on two and three threads, each pass of the planner off by itself and all off, cut
- * in the middle and resumed elsewhere. What must agree is the hash of the whole state and every row
+ * instruction set on two and three threads, each pass of the planner off by itself and all off,
+ * activations made again, cut in the middle and resumed elsewhere. What must agree is the hash of the whole state and every row
  * for the loggers. STOKER_UPDATE=1 writes hashes.txt anew: after a change of docs/numerics.md,
  * never to make this test pass.
  */
@@ -164,6 +164,13 @@ static void test_all_passes_off_equal_all_on(void **state) {
   check_all("--trainer.threads 3 --trainer.passes [-fuse,-in_place]");
 }
 
+static void test_recompute_equals_keeping_everything(void **state) {
+  (void)state;
+  check_all("--trainer.threads 2 --trainer.recompute auto");
+  check_all("--trainer.threads 1 --trainer.recompute 1");
+  check_all("--trainer.threads 3 --trainer.recompute 1 --trainer.passes [-fuse,-in_place]");
+}
+
 static void test_cut_and_resumed_elsewhere_equals_whole(void **state) {
   (void)state;
   for (int job = 0; job < n_jobs; job++) {
@@ -221,6 +228,7 @@ int main(void) {
       tt_test(test_avx512_three_threads_equal_ref),
       tt_test(test_each_pass_off_equals_all_on),
       tt_test(test_all_passes_off_equal_all_on),
+      tt_test(test_recompute_equals_keeping_everything),
       tt_test(test_cut_and_resumed_elsewhere_equals_whole),
       tt_test(test_double_precision_has_one_result_too),
       tt_test(test_another_job_has_another_result),

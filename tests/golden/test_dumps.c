@@ -67,8 +67,8 @@ static void put_memory(struct sp_buf *b, stk_program *p) {
   }
 }
 
-/* All passes in the order of engine/plan/plan.h. */
-static void dump(struct sw_setup *s, struct sp_buf *b) {
+/* All passes in the order of engine/plan/plan.h, recompute where it is asked for. */
+static void dump(struct sw_setup *s, bool recompute, struct sp_buf *b) {
   const struct stk_session_config *c = stk_session_config_of(s->session);
   const struct stk_layout *l = &stk_session_state(s->session)->layout;
   const struct stk_trace_spec spec = {.stage = STK_TRAIN,
@@ -90,6 +90,10 @@ static void dump(struct sw_setup *s, struct sp_buf *b) {
   put_graph(b, "autodiff", g);
   check(stk_pass_fuse(g, &err), &err);
   put_graph(b, "fuse", g);
+  if (recompute) {
+    check(stk_pass_recompute(g, STK_RECOMPUTE_CHEAP, &err), &err);
+    put_graph(b, "recompute", g);
+  }
   check(stk_program_new(g, &ps, &p, &err), &err);
   put_instructions(b, p);
   put_memory(b, p);
@@ -122,7 +126,7 @@ static void check_golden(const char *name) {
   sp_buf_init(&b, 1 << 20);
   snprintf(path, sizeof path, "tests/golden/dumps/%s.yaml", name);
   check(sw_setup_open(tt_source(path), NULL, 0, STK_TRAIN, s, &err), &err);
-  dump(s, &b);
+  dump(s, strcmp(name, "gpt") == 0, &b);
   snprintf(path, sizeof path, "tests/golden/dumps/%s.txt", name);
   if (getenv("STOKER_UPDATE")) {
     tt_write_file(tt_source(path), b.data, b.length);

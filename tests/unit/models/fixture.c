@@ -107,7 +107,7 @@ struct mt *mt_new(const struct mt_case *c, const struct mt_variant *v) {
       .memory = &memory,
   };
   mt_check(stk_session_new(&config, &t->s, &err), &err);
-  stk_state_init(stk_session_state(t->s), t->m, 7);
+  stk_state_init(stk_session_state(t->s), t->m, 7, NULL);
   t->x = sp_alloc_aligned(64, (size_t)elements(t, &c->x) * 8);
   t->y = sp_alloc_aligned(64, (size_t)elements(t, &c->y) * 8);
   assert_true(t->x && t->y);

@@ -51,7 +51,7 @@ static void open_state(struct fixture *f, int32_t real_bytes, uint64_t seed) {
   assert_int_equal(stk_module_set_hparam(f->module, "batch_norm", "true", &err), SP_OK);
   assert_int_equal(stk_module_setup(f->module, &images, &err), SP_OK);
   assert_int_equal(stk_state_new(f->module, real_bytes, 3, 2, &memory, &f->s, &err), SP_OK);
-  stk_state_init(f->s, f->module, seed);
+  stk_state_init(f->s, f->module, seed, NULL);
   stk_state_commit(f->s);
 }
 

@@ -26,7 +26,7 @@ static struct sw_setup *open_job(const char *name, const char *text, const char 
   if (sw_setup_open(path, args, option ? 2 : 0, STK_TRAIN, s, &err)) {
     fail_msg("%s", err.text);
   }
-  stk_state_init(stk_session_state(s->session), s->module, 1);
+  stk_state_init(stk_session_state(s->session), s->module, 1, NULL);
   return s;
 }
 
