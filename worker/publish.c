@@ -146,6 +146,20 @@ sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err 
   return st;
 }
 
+void sw_publish_best(struct sw_publish *p, const char *name, const char *monitor, double score) {
+  char target[256];
+  struct sp_err err = {0};
+  read_name(p, name, target);
+  if (!*target || strchr(target, '/')) {
+    return;
+  }
+  if (stk_ckpt_mark_best(p->dir, target, monitor ? monitor : "", score, &err)) {
+    sw_emit_text(p->e, SP_TEXT_WARNING, "--ckpt_path best is out of date: %s\n", err.text);
+    return;
+  }
+  snprintf(p->best, sizeof p->best, "%s/%.64s", p->dir, target);
+}
+
 bool sw_publish_exists(const struct sw_publish *p, const char *name) {
   char path[PATH_MAX + 200];
   struct stat st;

@@ -20,6 +20,7 @@ struct sw_publish {
   int64_t saved_step; /* step of saved_name, -1: none */
   char saved_name[64];
   char newest[PATH_MAX + 80]; /* path of the last one published, "" */
+  char best[PATH_MAX + 80];   /* path of what best.json names, "" */
 };
 
 /* The directory is made when something is first saved. resumed: a checkpoint's path, or "". */
@@ -32,6 +33,9 @@ bool sw_publish_goes_on(const struct sw_publish *p);
 
 /* The committed step as `name`: saved now, unless this step was saved before. */
 SP_NODISCARD sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err *err);
+
+/* Records which name is best. monitor NULL: the newest. */
+void sw_publish_best(struct sw_publish *p, const char *name, const char *monitor, double score);
 
 void sw_publish_remove(struct sw_publish *p, const char *name);
 bool sw_publish_exists(const struct sw_publish *p, const char *name);

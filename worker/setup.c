@@ -252,6 +252,22 @@ static struct stk_data_range whole(const struct stk_dataset *ds) {
   return (struct stk_data_range){0, stk_dataset_info(ds)->n_samples};
 }
 
+/* The file of another role in a directory of IDX files (t10k-*); NULL when there is only the one
+ * for training. */
+static struct stk_dataset *open_sibling(struct sw_setup *s, enum stk_data_role role) {
+  const struct sp_data_opts *d = &s->job->data;
+  struct stk_dataset *ds = NULL;
+  struct sp_err ignored = {0};
+  if (guess_kind(d->path) != SP_DATA_IDX || open_data(s, d->path, role, &ds, &ignored) != SP_OK) {
+    return NULL;
+  }
+  if (strcmp(stk_dataset_name(ds), stk_dataset_name(s->train)) == 0) {
+    stk_dataset_close(ds);
+    return NULL;
+  }
+  return ds;
+}
+
 static sp_status open_val(struct sw_setup *s, struct sp_err *err) {
   const struct sp_data_opts *d = &s->job->data;
   if (d->val_path || d->kind == SP_DATA_SYNTHETIC) {
@@ -268,18 +284,9 @@ static sp_status open_val(struct sw_setup *s, struct sp_err *err) {
     s->has_val = true;
     return stk_dataset_split(s->train, d->val_fraction, &s->train_range, &s->val_range, err);
   }
-  struct stk_dataset *ds = NULL;
-  struct sp_err ignored = {0};
-  if (guess_kind(d->path) == SP_DATA_IDX &&
-      open_data(s, d->path, STK_DATA_VAL, &ds, &ignored) == SP_OK) {
-    if (strcmp(stk_dataset_name(ds), stk_dataset_name(s->train)) == 0) {
-      stk_dataset_close(ds); /* one file only: it is for training */
-      return SP_OK;
-    }
-    s->val = ds;
-    s->own_val = s->has_val = true;
-    s->val_range = whole(ds);
-  }
+  s->val = open_sibling(s, STK_DATA_VAL);
+  s->own_val = s->has_val = s->val != NULL;
+  s->val_range = s->val ? whole(s->val) : s->val_range;
   return SP_OK;
 }
 
@@ -291,6 +298,12 @@ static sp_status open_test(struct sw_setup *s, bool predict, struct sp_err *err)
     s->own_test = st == SP_OK;
     s->test_range = st ? s->test_range : whole(s->test);
     return st;
+  }
+  s->test = isnan(d->val_fraction) ? NULL : open_sibling(s, STK_DATA_TEST);
+  if (s->test) { /* validation is a part of the training file: tests have one of their own */
+    s->own_test = true;
+    s->test_range = whole(s->test);
+    return SP_OK;
   }
   s->test = s->has_val ? s->val : s->train;
   s->test_range = s->has_val ? s->val_range : s->train_range;

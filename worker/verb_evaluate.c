@@ -103,9 +103,12 @@ int sw_verb_evaluate(struct sw_emit *e, const char *verb, int argc, char **argv)
   if (!st) {
     struct stk_host host = {
         .ctx = v, .stop_asked = stop_asked, .progress = progress, .evaluated = evaluated};
-    struct stk_eval_config c = {test ? STK_TEST : STK_VALIDATE, false,
+    struct stk_eval_config c = {test ? STK_TEST : STK_VALIDATE,
+                                false,
                                 test ? v->s.n_test_batches : v->s.n_val_batches,
-                                test ? v->s.test_loader : v->s.val_loader, &host};
+                                test ? v->s.test_loader : v->s.val_loader,
+                                &host,
+                                0};
     struct stk_eval_result result;
     st = stk_evaluate(v->s.session, &c, &result, &err);
     sw_profile_report(&v->s, e, verb, NULL);

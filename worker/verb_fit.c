@@ -12,6 +12,7 @@
 #include "worker/ckpt.h"
 #include "worker/find.h"
 #include "worker/logs.h"
+#include "worker/monitors.h"
 #include "worker/profile.h"
 #include "worker/publish.h"
 #include "worker/summary.h"
@@ -134,6 +135,11 @@ static sp_status host_save(void *ctx, const char *name, const char *link, struct
 static void host_remove(void *ctx, const char *name) {
   struct fit *f = ctx;
   sw_publish_remove(&f->publish, name);
+}
+
+static void host_best(void *ctx, const char *name, const char *monitor, double score) {
+  struct fit *f = ctx;
+  sw_publish_best(&f->publish, name, monitor, score);
 }
 
 static bool host_exists(void *ctx, const char *name) {
@@ -380,11 +386,13 @@ static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, si
                                 .evaluated = host_evaluated,
                                 .save = host_save,
                                 .remove = host_remove,
+                                .best = host_best,
                                 .exists = host_exists,
                                 .positions = host_positions,
                                 .say = host_say};
   st = add_callbacks(f, err);
   st = st ? st : sw_logs_check(f->s.job, err);
+  st = st ? st : sw_monitors_check(&f->s, err);
   st = st ? st : start_state(f, resumed, cap, err);
   return st ? st : open_outputs(f, resumed, err);
 }
@@ -427,6 +435,7 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
     tell_stop(f, why);
     if (!st && why == STK_STOP_SIGNAL) {
       st = sw_publish_save(&f->publish, "last", &err);
+      r.status = SP_ECANCELED;
       r.exit = SP_EXIT_JOB_CANCELED;
       snprintf(next[r.n_next++], sizeof next[0], "stoker fit %s --ckpt_path %s",
                argc > 0 ? argv[0] : "JOB", f->publish.newest);
@@ -448,6 +457,7 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
   }
   r.next = next_list;
   r.ckpt_last = f->publish.newest;
+  r.ckpt_best = f->publish.best;
   int exit_code = sw_emit_result(e, &err, f->ran, &r);
   stk_fit_free(loop);
   sw_setup_close(&f->s);

@@ -11,6 +11,7 @@
 #include "worker/ckpt.h"
 #include "worker/inspect.h"
 #include "worker/find.h"
+#include "worker/monitors.h"
 #include "worker/verbs.h"
 
 /* ---- check */
@@ -18,7 +19,7 @@
 int sw_verb_check(struct sw_emit *e, int argc, char **argv) {
   struct sp_err err = {0};
   struct sw_setup *s = sp_alloc(sizeof *s);
-  if (s && sw_open_job(argc, argv, s, &err) == SP_OK) {
+  if (s && sw_open_job(argc, argv, s, &err) == SP_OK && sw_monitors_check(s, &err) == SP_OK) {
     struct sp_buf b;
     sp_buf_init(&b, SW_OUTPUT_LIMIT);
     sp_job_warnings(s->job, &b);

@@ -42,8 +42,7 @@ static void plan_text(const struct plan *p, struct sp_buf *b) {
   sp_buf_printf(b,
                 "bytes       parameters %" PRId64 ", optimizer state %" PRId64
                 " (two slots each), gradients %" PRId64 "\n",
-                p->layout->section_bytes, p->state_bytes - p->layout->section_bytes,
-                p->grad_bytes);
+                p->layout->section_bytes, p->state_bytes - p->layout->section_bytes, p->grad_bytes);
   sp_buf_printf(b, "activations %" PRId64 " bytes, lower bound %" PRId64 " (%.3fx)\n", r->act_bytes,
                 r->act_bound, r->act_bound ? (double)r->act_bytes / (double)r->act_bound : 1.0);
   sp_buf_printf(b, "total       %" PRId64 " bytes: %.1f per parameter\n", p->total_bytes,
@@ -116,9 +115,8 @@ static void plan_json(const struct plan *p, struct sp_buf *b) {
                 ",\"slots\":2,\"gradients\":%" PRId64 ",\"activations\":%" PRId64
                 ",\"activations_lower_bound\":%" PRId64 ",\"scratch_per_thread\":%" PRId64
                 ",\"total\":%" PRId64 "}",
-                p->layout->section_bytes, p->state_bytes - p->layout->section_bytes,
-                p->grad_bytes, p->r.act_bytes, p->r.act_bound, p->r.scratch_bytes,
-                p->total_bytes);
+                p->layout->section_bytes, p->state_bytes - p->layout->section_bytes, p->grad_bytes,
+                p->r.act_bytes, p->r.act_bound, p->r.scratch_bytes, p->total_bytes);
   sp_buf_puts(b, ",\"parameters\":[");
   json_params(m, b);
   sp_buf_puts(b, "],\"graph\":[");

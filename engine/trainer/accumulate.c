@@ -5,7 +5,7 @@
 #include "engine/num/dmath.h"
 #include "engine/trainer/session.h"
 
-static struct stk_acc join(const struct stk_log_entry *e, struct stk_acc a, struct stk_acc b) {
+struct stk_acc stk_acc_join(const struct stk_log_entry *e, struct stk_acc a, struct stk_acc b) {
   if (a.weight == 0.0 || b.weight == 0.0) {
     return a.weight == 0.0 ? b : a;
   }
@@ -30,7 +30,7 @@ static struct stk_acc tree(const struct stk_log_entry *e, const struct stk_acc *
   while (half * 2 < n) {
     half *= 2;
   }
-  return join(e, tree(e, acc, entry, lo, half), tree(e, acc, entry, lo + half, n - half));
+  return stk_acc_join(e, tree(e, acc, entry, lo, half), tree(e, acc, entry, lo + half, n - half));
 }
 
 double stk_acc_value(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry,

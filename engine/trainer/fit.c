@@ -18,6 +18,12 @@ struct pending {
   struct stk_model_checkpoint before; /* what the page held, to put back when publishing fails */
 };
 
+/* A series of the learning rate monitor; "": its name does not fit. */
+struct rate_name {
+  char text[72];
+  int32_t at; /* in the metrics table, -1: not there yet */
+};
+
 struct stk_fit {
   struct stk_fit_config c;
   stk_session *s;
@@ -29,32 +35,34 @@ struct stk_fit {
   int64_t samples;
   struct pending saves[PENDING_SAVES];
   int32_t n_saves;
-  double *lr; /* per parameter group */
+  double *lr;                   /* per parameter group */
+  struct rate_name *rate_names; /* [group][quantity] */
+  struct stk_log_names names;   /* of the training graph */
+  struct stk_control *kept;     /* the page from which a run that ends here goes on exactly */
+  struct stk_control *swapped;  /* scratch of do_saves */
+  bool is_kept;
+  bool torn; /* a validation was stopped inside: its rows are not committed */
 };
 
-enum { MAX_ROWS = 3 * (SP_GROUPS_MAX + 1) + STK_GRAPH_MAX_LOGS };
+enum { LR_QUANTITIES = 3, MAX_ROWS = LR_QUANTITIES * (SP_GROUPS_MAX + 1) + STK_GRAPH_MAX_LOGS };
 
-/* Rows of one moment, then sent together. */
+/* Rows of one moment, then sent together; names are borrowed. */
 struct rows {
   int32_t n;
-  char names[MAX_ROWS][72];
+  const char *names[MAX_ROWS];
   double values[MAX_ROWS];
 };
 
-static void row(struct rows *r, const char *name, const char *suffix, double value) {
+static void row(struct rows *r, const char *name, double value) {
   if (r->n < MAX_ROWS) {
-    snprintf(r->names[r->n], sizeof r->names[0], "%s%s", name, suffix);
+    r->names[r->n] = name;
     r->values[r->n++] = value;
   }
 }
 
 static void send_rows(stk_fit *f, const struct rows *r, int64_t step) {
-  const char *names[MAX_ROWS];
-  for (int32_t i = 0; i < r->n; i++) {
-    names[i] = r->names[i];
-  }
   if (r->n && f->c.host.metrics) {
-    f->c.host.metrics(f->c.host.ctx, step, r->n, names, r->values);
+    f->c.host.metrics(f->c.host.ctx, step, r->n, r->names, r->values);
   }
 }
 
@@ -87,6 +95,33 @@ static const stk_run_hooks *hooks_of(const stk_fit *f) {
 
 /* ---- making */
 
+static void name_rates(stk_fit *f) {
+  static const char *const names[] = {"SGD", "Adam", "AdamW"};
+  const struct stk_optimizer *o = stk_session_optimizer(f->s);
+  const char *prefix = f->c.lr_monitor.prefix ? f->c.lr_monitor.prefix : "";
+  for (size_t i = 0; i < o->n_groups * LR_QUANTITIES; i++) {
+    struct rate_name *to = &f->rate_names[i];
+    char name[72];
+    struct stk_lr_series series = {.optimizer = names[o->kind],
+                                   .group = (int64_t)(i / LR_QUANTITIES),
+                                   .n_groups = (int64_t)o->n_groups,
+                                   .quantity = (enum stk_lr_quantity)(i % LR_QUANTITIES)};
+    to->at = -1;
+    if (stk_lr_monitor_name(&series, name, sizeof name, NULL) == SP_OK) {
+      snprintf(to->text, sizeof to->text, "%.32s%.39s", prefix, name);
+    }
+  }
+}
+
+/* A resumed page: limits may have been raised since it was written. */
+static void go_on(stk_fit *f) {
+  bool has_time = f->c.max_time_ns <= 0 || f->now->elapsed_ns < f->c.max_time_ns;
+  if (f->now->stop_reason == STK_STOP_TIME && has_time) {
+    f->now->should_stop = 0;
+    f->now->stop_reason = STK_STOP_NONE;
+  }
+}
+
 sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_fit **out_f,
                       struct sp_err *err) {
   stk_fit *f = sp_alloc(sizeof *f);
@@ -97,7 +132,11 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   f->s = s;
   f->now = stk_session_state(s)->now;
   f->run = (struct stk_run){.control = f->now, .host = &f->c.host, .session = s};
-  f->lr = sp_alloc_array(stk_session_optimizer(s)->n_groups, sizeof *f->lr);
+  size_t n_groups = stk_session_optimizer(s)->n_groups, page = stk_session_state(s)->control_bytes;
+  f->lr = sp_alloc_array(n_groups, sizeof *f->lr);
+  f->rate_names = sp_alloc_array(n_groups * LR_QUANTITIES, sizeof *f->rate_names);
+  f->kept = sp_alloc(page);
+  f->swapped = sp_alloc(page);
   f->started_ns = f->c.host.now_ns ? f->c.host.now_ns(f->c.host.ctx) : 0;
   bool fresh = f->now->seq == 0;
   for (int32_t i = 0; fresh && i < f->c.n_early; i++) {
@@ -110,13 +149,18 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   const struct stk_sampler *sampler = stk_loader_sampler(f->c.train);
   int64_t n0 = stk_sampler_n_samples(sampler, 0);
   int64_t batch = n0 < sampler->batch_size ? n0 : sampler->batch_size;
-  sp_status st = f->lr ? stk_session_program(s, STK_TRAIN, batch, &p, err)
-                       : sp_fail(err, SP_ENOMEM, "no memory for rates");
+  sp_status st = f->lr && f->rate_names && f->kept && f->swapped
+                     ? stk_session_program(s, STK_TRAIN, batch, &p, err)
+                     : sp_fail(err, SP_ENOMEM, "no memory for the fit loop");
   if (st) {
     stk_fit_free(f);
     return st;
   }
   f->run.graph = stk_program_graph(p);
+  name_rates(f);
+  if (!fresh) {
+    go_on(f);
+  }
   *out_f = f;
   return SP_OK;
 }
@@ -124,16 +168,30 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
 void stk_fit_free(stk_fit *f) {
   if (f) {
     sp_free(f->lr);
+    sp_free(f->rate_names);
+    sp_free(f->kept);
+    sp_free(f->swapped);
   }
   sp_free(f);
 }
 
 /* ---- checkpoints */
 
+/* A run whose limits cut an epoch still goes through the epoch's end, as Lightning's does; but what
+ * it publishes from here on is this page, from which a run with other limits goes on inside the
+ * epoch, with the bits of a run that was never cut. */
+static void keep_page(stk_fit *f) {
+  memcpy(f->kept, f->now, stk_session_state(f->s)->control_bytes);
+  f->is_kept = true;
+}
+
 static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool validation_next,
                               struct sp_err *err) {
   const char *names[STK_CONTROL_METRICS];
   double values[STK_CONTROL_METRICS];
+  /* The last epoch is over when training ends. */
+  int64_t over = moment == STK_CKPT_TRAIN_END && f->now->epoch > 0 ? 1 : 0;
+  int64_t epoch = f->now->epoch - over;
   for (int32_t i = 0; i < f->now->n_metrics; i++) {
     names[i] = f->now->metrics[i].name;
     values[i] = f->now->metrics[i].value;
@@ -144,7 +202,7 @@ static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool vali
         .validation_next = validation_next,
         .exists = f->c.host.exists,
         .ctx = f->c.host.ctx,
-        .scores = {f->now->epoch, f->now->global_step, (size_t)f->now->n_metrics, names, values}};
+        .scores = {epoch, f->now->global_step, (size_t)f->now->n_metrics, names, values}};
     struct pending *p = &f->saves[f->n_saves];
     sp_status st = stk_model_checkpoint_decide(&f->now->ckpt[i], &f->c.ckpt[i].options, &now,
                                                &p->decision, err);
@@ -168,9 +226,17 @@ static sp_status publish(stk_fit *f, const struct stk_ckpt_decision *d, struct s
   return st;
 }
 
-/* After the commit: publishes what was decided. A failure is told, and the page forgets it; nothing
- * older is removed. */
-static void do_saves(stk_fit *f) {
+/* What "best" is now, by the first callback. */
+static void tell_best(stk_fit *f, const struct stk_ckpt_decision *d) {
+  const struct stk_model_checkpoint *c = &f->now->ckpt[0];
+  const char *monitor = f->c.ckpt[0].options.monitor;
+  const char *name = monitor ? c->best.name : d->save;
+  if (f->c.host.best && *name) {
+    f->c.host.best(f->c.host.ctx, name, monitor, monitor ? c->best.score : (double)NAN);
+  }
+}
+
+static void publish_all(stk_fit *f) {
   for (int32_t i = 0; i < f->n_saves; i++) {
     const struct pending *p = &f->saves[i];
     struct sp_err err = {0};
@@ -181,8 +247,27 @@ static void do_saves(stk_fit *f) {
     for (size_t k = 0; k < p->decision.n_remove; k++) {
       f->c.host.remove(f->c.host.ctx, p->decision.remove[k]);
     }
+    if (p->ckpt == 0) {
+      tell_best(f, &p->decision);
+    }
   }
   f->n_saves = 0;
+}
+
+/* After the commit: publishes what was decided, with the kept page if there is one. A failure is
+ * told, and the page forgets it; nothing older is removed. */
+static void do_saves(stk_fit *f) {
+  size_t bytes = stk_session_state(f->s)->control_bytes;
+  if (!f->is_kept) {
+    publish_all(f);
+    return;
+  }
+  memcpy(f->swapped, f->now, bytes);
+  memcpy(f->now, f->kept, bytes);
+  memcpy(f->now->ckpt, f->swapped->ckpt, sizeof f->now->ckpt);
+  publish_all(f);
+  memcpy(f->swapped->ckpt, f->now->ckpt, sizeof f->now->ckpt);
+  memcpy(f->now, f->swapped, bytes);
 }
 
 /* ---- early stopping */
@@ -309,25 +394,18 @@ static void learning_rates(stk_fit *f) {
 
 static void rate_row(stk_fit *f, struct rows *r, size_t group, enum stk_lr_quantity quantity,
                      double value) {
-  static const char *const names[] = {"SGD", "Adam", "AdamW"};
-  const struct stk_optimizer *o = stk_session_optimizer(f->s);
-  const char *prefix = f->c.lr_monitor.prefix ? f->c.lr_monitor.prefix : "";
-  char name[72], full[72];
-  struct stk_lr_series series = {.optimizer = names[o->kind],
-                                 .group = (int64_t)group,
-                                 .n_groups = (int64_t)o->n_groups,
-                                 .quantity = quantity};
-  if (stk_lr_monitor_name(&series, name, sizeof name, NULL) == SP_OK) {
-    snprintf(full, sizeof full, "%.32s%.39s", prefix, name);
-    stk_metric_set(f->now, full, value);
-    row(r, full, "", value);
+  struct rate_name *name = &f->rate_names[group * LR_QUANTITIES + (size_t)quantity];
+  if (name->text[0]) {
+    stk_metric_put(f->now, &name->at, name->text, value);
+    row(r, name->text, value);
   }
 }
 
 /* Rates, and what else the monitor was asked for, at the step that comes next. */
 static void log_rates(stk_fit *f) {
   const struct stk_optimizer *o = stk_session_optimizer(f->s);
-  struct rows r = {0};
+  struct rows r;
+  r.n = 0;
   for (size_t g = 0; g < o->n_groups; g++) {
     rate_row(f, &r, g, STK_LR_RATE, f->lr[g]);
     if (f->c.lr_monitor.momentum) {
@@ -384,26 +462,28 @@ static void log_batch(stk_fit *f, bool due) {
   r.n = 0; /* the rest is large, and written before it is read */
   bar[n_bar] = "loss";
   bar_values[n_bar++] = f->loss;
+  if (g && f->names.graph != g) {
+    stk_log_names_prepare(&f->names, g);
+  }
   for (int32_t i = 0; g && i < g->n_logs; i++) {
     const struct stk_log_entry *e = &g->logs[i];
-    double v = stk_acc_value(e, f->logged.lanes, i, n_lanes);
+    struct stk_log_name *name = &f->names.of[i];
     if (!(e->flags & STK_ON_STEP)) {
       continue;
     }
-    char name[72];
-    snprintf(name, sizeof name, "%s%s", e->name, e->flags & STK_ON_EPOCH ? "_step" : "");
-    stk_metric_set(f->now, name, v);
-    stk_metric_set(f->now, e->name, v);
+    double v = stk_acc_value(e, f->logged.lanes, i, n_lanes);
+    stk_metric_put(f->now, &name->at_step, name->step, v);
+    stk_metric_put(f->now, &name->at, e->name, v);
     if (e->flags & STK_PROG_BAR) {
       bar[n_bar] = e->name;
       bar_values[n_bar++] = v;
     }
     if (due && !(e->flags & STK_NO_LOGGER)) {
-      row(&r, name, "", v);
+      row(&r, name->step, v);
     }
   }
   if (due) {
-    row(&r, "epoch", "", (double)f->now->epoch);
+    row(&r, "epoch", (double)f->now->epoch);
     send_rows(f, &r, log_step(f));
   }
   struct stk_progress p = {.stage = STK_TRAIN,
@@ -435,6 +515,9 @@ static sp_status batch_end(stk_fit *f, struct sp_err *err) {
 /* One window and what follows it, under one commit: a kill between the two repeats the step. */
 static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
   if (epoch_over(f)) {
+    if (f->now->batch < f->c.n_train_batches && !f->now->epoch_over) {
+      keep_page(f);
+    }
     f->now->phase = STK_PHASE_EPOCH_END;
     return SP_OK;
   }
@@ -471,7 +554,7 @@ static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
 }
 
 static sp_status phase_sanity(stk_fit *f, struct sp_err *err) {
-  struct stk_eval_config c = {STK_VALIDATE, true, f->c.sanity_batches, f->c.val, &f->c.host};
+  struct stk_eval_config c = {STK_VALIDATE, true, f->c.sanity_batches, f->c.val, &f->c.host, 0};
   struct stk_eval_result r;
   sp_status st = stk_evaluate(f->s, &c, &r, err);
   if (!st && !r.stopped) {
@@ -481,19 +564,24 @@ static sp_status phase_sanity(stk_fit *f, struct sp_err *err) {
 }
 
 static sp_status phase_validate(stk_fit *f, struct sp_err *err) {
-  struct stk_eval_config c = {STK_VALIDATE, false, f->c.n_val_batches, f->c.val, &f->c.host};
+  struct stk_eval_config c = {STK_VALIDATE, false,      f->c.n_val_batches,
+                              f->c.val,     &f->c.host, f->now->val_runs * f->c.n_val_batches};
   struct stk_eval_result e;
   call(f, hooks_of(f)->on_validation_start);
   sp_status st = stk_evaluate(f->s, &c, &e, err);
+  f->torn = e.stopped;
   if (st || e.stopped) {
     return st; /* the phase stands: validation starts again, with the same result */
   }
   struct rows r = {0};
   for (int32_t i = 0; i < e.n; i++) {
     stk_metric_set(f->now, e.names[i], e.values[i]);
-    row(&r, e.names[i], "", e.values[i]);
+    stk_metric_set(f->now, e.entries[i]->name, e.values[i]);
+    if (!(e.entries[i]->flags & STK_NO_LOGGER)) {
+      row(&r, e.names[i], e.values[i]);
+    }
   }
-  row(&r, "epoch", "", (double)f->now->epoch);
+  row(&r, "epoch", (double)f->now->epoch);
   send_rows(f, &r, log_step(f));
   f->now->val_runs++;
   call(f, hooks_of(f)->on_validation_end);
@@ -505,13 +593,18 @@ static sp_status phase_validate(stk_fit *f, struct sp_err *err) {
   return st ? st : decide_saves(f, STK_CKPT_VALIDATION_END, false, err);
 }
 
-static sp_status phase_epoch_start(stk_fit *f) {
+static sp_status phase_epoch_start(stk_fit *f, struct sp_err *err) {
   if (fit_over(f)) {
+    if (!f->is_kept) {
+      keep_page(f);
+    }
+    sp_status st = decide_saves(f, STK_CKPT_TRAIN_END, false, err);
     f->now->phase = STK_PHASE_DONE;
     call(f, hooks_of(f)->on_train_end);
     call(f, hooks_of(f)->on_fit_end);
-    return SP_OK;
+    return st;
   }
+  f->is_kept = false;
   f->now->batch = 0;
   f->now->epoch_over = 0;
   memset(
@@ -529,24 +622,26 @@ static sp_status phase_epoch_start(stk_fit *f) {
 static sp_status phase_epoch_end(stk_fit *f, struct sp_err *err) {
   const struct stk_graph *g = f->run.graph;
   struct rows r = {0};
+  if (f->names.graph != g) {
+    stk_log_names_prepare(&f->names, g);
+  }
   for (int32_t i = 0; i < g->n_logs; i++) {
     const struct stk_log_entry *e = &g->logs[i];
+    struct stk_log_name *name = &f->names.of[i];
     if (!(e->flags & STK_ON_EPOCH)) {
       continue;
     }
-    char name[72];
-    snprintf(name, sizeof name, "%s%s", e->name, e->flags & STK_ON_STEP ? "_epoch" : "");
     double v =
         stk_acc_value(e, stk_control_acc(f->now, 0), i, stk_session_config_of(f->s)->n_lanes);
-    stk_metric_set(f->now, name, v);
-    stk_metric_set(f->now, e->name, v);
+    stk_metric_put(f->now, &name->at_epoch, name->epoch, v);
+    stk_metric_put(f->now, &name->at, e->name, v);
     if (!(e->flags & STK_NO_LOGGER)) {
-      row(&r, name, "", v);
+      row(&r, name->epoch, v);
     }
   }
   call(f, hooks_of(f)->on_train_epoch_end);
   if (r.n) {
-    row(&r, "epoch", "", (double)f->now->epoch);
+    row(&r, "epoch", (double)f->now->epoch);
     send_rows(f, &r, log_step(f));
   }
   sp_status st = check_early(f, true, err);
@@ -575,7 +670,7 @@ static sp_status one_phase(stk_fit *f, struct sp_err *err) {
       f->now->phase = STK_PHASE_EPOCH_START;
       return SP_OK;
     case STK_PHASE_EPOCH_START:
-      return phase_epoch_start(f);
+      return phase_epoch_start(f, err);
     case STK_PHASE_BATCH:
       return phase_batch(f, err);
     case STK_PHASE_VALIDATE:
@@ -609,7 +704,7 @@ sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
     return st;
   }
   start = stk_profile_start(profiler(f));
-  if (f->c.host.positions) {
+  if (f->c.host.positions && !f->torn) {
     f->c.host.positions(f->c.host.ctx, f->now->log_position);
   }
   stk_state_commit(stk_session_state(f->s));
@@ -632,6 +727,11 @@ sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err) {
       return st;
     }
     if (!done && f->c.host.stop_asked(f->c.host.ctx)) {
+      if (f->is_kept) {
+        memcpy(f->kept->ckpt, f->now->ckpt, sizeof f->kept->ckpt);
+        memcpy(f->now, f->kept, stk_session_state(f->s)->control_bytes);
+        stk_state_commit(stk_session_state(f->s));
+      }
       *out_why = STK_STOP_SIGNAL;
       return SP_OK;
     }

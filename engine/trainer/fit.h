@@ -48,6 +48,9 @@ struct stk_host {
    * names what it points to. */
   sp_status (*save)(void *ctx, const char *name, const char *link, struct sp_err *err);
   void (*remove)(void *ctx, const char *name);
+  /* Of the first ModelCheckpoint: what --ckpt_path best means now. monitor NULL: the newest one.
+   * NULL: nobody wants to know. */
+  void (*best)(void *ctx, const char *name, const char *monitor, double score);
   bool (*exists)(void *ctx, const char *name);
   void (*say)(void *ctx, const char *text); /* a sentence for the user */
   /* What the loggers have written so far: committed with the page. NULL: nothing to keep. */
@@ -108,19 +111,22 @@ SP_NODISCARD sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err
 SP_NODISCARD sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err);
 
 /* Evaluation alone: the validate and test verbs. Accumulates over n_batches of every lane and
- * reports through host.evaluated; names and values of the metrics are also returned (borrowed until
- * the next call). */
+ * reports through host.evaluated, and what is logged per step through host.metrics (not in the
+ * sanity check); names and values of the metrics are also returned (borrowed until the next call).
+ */
 struct stk_eval_config {
   stk_stage stage;
   bool sanity;
   int64_t n_batches;
   struct stk_loader *loader;
   const struct stk_host *host;
+  int64_t first_row; /* x-axis of the first batch's on_step values */
 };
 struct stk_eval_result {
-  int32_t n;
+  int32_t n; /* entries that are logged per epoch */
   char names[STK_GRAPH_MAX_LOGS][72];
   double values[STK_GRAPH_MAX_LOGS];
+  const struct stk_log_entry *entries[STK_GRAPH_MAX_LOGS];
   bool stopped; /* a stop was asked for: the values are of a part */
 };
 SP_NODISCARD sp_status stk_evaluate(stk_session *s, const struct stk_eval_config *c,

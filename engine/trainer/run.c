@@ -50,17 +50,39 @@ void stk_run_stop(stk_run *r) {
   r->control->stop_reason = STK_STOP_MODULE;
 }
 
+void stk_metric_put(struct stk_control *c, int32_t *place, const char *name, double value) {
+  if (*place < 0) {
+    int32_t i = 0;
+    while (i < c->n_metrics && strcmp(c->metrics[i].name, name) != 0) {
+      i++;
+    }
+    if (i == STK_CONTROL_METRICS) {
+      return;
+    }
+    if (i == c->n_metrics) {
+      snprintf(c->metrics[i].name, sizeof c->metrics[i].name, "%s", name);
+      c->n_metrics++;
+    }
+    *place = i;
+  }
+  c->metrics[*place].value = value;
+}
+
 void stk_metric_set(struct stk_control *c, const char *name, double value) {
-  int32_t i = 0;
-  while (i < c->n_metrics && strcmp(c->metrics[i].name, name) != 0) {
-    i++;
+  int32_t place = -1;
+  stk_metric_put(c, &place, name, value);
+}
+
+void stk_log_names_prepare(struct stk_log_names *n, const struct stk_graph *g) {
+  n->graph = g;
+  for (int32_t i = 0; i < g->n_logs; i++) {
+    const struct stk_log_entry *e = &g->logs[i];
+    struct stk_log_name *x = &n->of[i];
+    bool both = (e->flags & STK_ON_STEP) && (e->flags & STK_ON_EPOCH);
+    snprintf(x->step, sizeof x->step, "%s%s", e->name, both ? "_step" : "");
+    snprintf(x->epoch, sizeof x->epoch, "%s%s", e->name, both ? "_epoch" : "");
+    x->at = x->at_step = x->at_epoch = -1;
   }
-  if (i == STK_CONTROL_METRICS) {
-    return;
-  }
-  c->n_metrics = i == c->n_metrics ? i + 1 : c->n_metrics;
-  snprintf(c->metrics[i].name, sizeof c->metrics[i].name, "%s", name);
-  c->metrics[i].value = value;
 }
 
 bool stk_metric_get(const struct stk_control *c, const char *name, double *out_value) {

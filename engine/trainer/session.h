@@ -106,6 +106,9 @@ SP_NODISCARD sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t
                                         const struct stk_graph **out_graph, const void **out_result,
                                         struct sp_err *err);
 
+/* Adds b's values, which come later, to a's. */
+struct stk_acc stk_acc_join(const struct stk_log_entry *e, struct stk_acc a, struct stk_acc b);
+
 /* The value of a log entry accumulated over lanes in the lane tree: mean, sum, min, max or exp of
  * the mean. NaN when nothing was accumulated. acc is [n_lanes][STK_GRAPH_MAX_LOGS]. */
 double stk_acc_value(const struct stk_log_entry *e, const struct stk_acc *acc, int32_t entry,

@@ -47,6 +47,17 @@ refused 3 'no checkpoint and no directory of a run' ckpt show .
 refused 2 '\-\-steps' order job.yaml --steps 5
 refused 2 '\-\-steps' order job.yaml --steps 3:x
 
+# A monitor that nothing logs is said before the training.
+monitored() { sed "s/max_steps: 2/callbacks: [{$1}]/; s/num_val_samples: 10/num_val_samples: ${2:-10}/" job.yaml >monitored.yaml; }
+monitored 'model_checkpoint: {monitor: val_lss}'
+refused 2 'model_checkpoint\.monitor: nothing logs "val_lss"; logged are: .*val_loss' fit monitored.yaml
+refused 2 'nothing logs "val_lss"' check monitored.yaml
+[ ! -e lightning_logs ] || fail "a refused job left a log directory"
+monitored 'early_stopping: {monitor: val_loss}' 0
+refused 2 'early_stopping\.monitor: .*there is no validation: give data\.val_path or data\.val_fraction' fit monitored.yaml
+sed 's/^trainer:.*/lr_scheduler: {class: reduce_on_plateau, monitor: val_los}/' job.yaml >plateau.yaml
+refused 2 'lr_scheduler\.monitor: nothing logs "val_los"' fit plateau.yaml
+
 # A shared object that is no module.
 echo 'int answer(void) { return 42; }' | "${CC:-cc}" -x c -shared -fPIC -o plain.so -
 sed 's/class: mlp/module: .\/plain.so/' job.yaml >plain.yaml

@@ -59,6 +59,44 @@ two=$(hash examples/maxout.yaml --trainer.kernels ref --trainer.threads 3)
 echo "$one with an op of its own"
 [ "$one" = "$two" ] || fail "the custom op's hash depends on kernels: $two"
 
+# What validation_step logs per step: a row per batch, x_step beside x_epoch.
+cat >steps.c <<'SOURCE'
+#include <stoker/stoker.h>
+typedef struct { stk_layer *net; } steps;
+static stk_status setup(stk_module *m, void *self) {
+  ((steps *)self)->net = stk_nn_add(m, "net", stk_nn_linear(m, 4, 1, true));
+  return 0;
+}
+static stk_t loss_of(const void *self, const stk_batch *b) {
+  return stk_mean(stk_square(stk_apply(((const steps *)self)->net, b->x)), STK_ALL, false);
+}
+static stk_t validation_step(const void *self, const stk_batch *b) {
+  stk_t loss = loss_of(self, b);
+  stk_log("both", loss, STK_ON_STEP | STK_ON_EPOCH);
+  stk_log("each", loss, STK_ON_STEP);
+  stk_log("quiet", loss, STK_ON_EPOCH | STK_NO_LOGGER);
+  return loss;
+}
+static const stk_module_def def = {.abi = STK_ABI, .size = sizeof(stk_module_def), .name = "steps",
+                                   .self_size = sizeof(steps), .setup = setup,
+                                   .training_step = loss_of, .validation_step = validation_step};
+STK_MODULE(def)
+SOURCE
+cat >steps.yaml <<'JOB'
+model: {module: ./steps.so}
+data: {kind: synthetic, shape: [4], num_samples: 64, num_val_samples: 40, batch_size: 16}
+optimizer: {class: sgd, lr: 0.01}
+trainer: {max_epochs: 2, logger: [csv], default_root_dir: steps, callbacks: [{early_stopping: {monitor: both}}]}
+JOB
+compile steps.c steps.so
+"$stoker" fit steps.yaml >steps.log 2>&1 || fail "steps: $(tail -n 1 steps.log)"
+table=steps/lightning_logs/version_0/metrics.csv
+[ "$(head -n 1 $table)" = both_epoch,both_step,each,epoch,step ] || fail "columns: $(head -n 1 $table)"
+# Two validations of three batches: steps 0 to 5, and one epoch's value each.
+[ "$(awk -F, 'NR > 1 && $2 != "" && $3 == $2 { print $5 }' $table | tr '\n' ' ')" = "0 1 2 3 4 5 " ] ||
+  fail "rows per validation batch: $(cat $table)"
+[ "$(awk -F, 'NR > 1 && $1 != ""' $table | wc -l)" = 2 ] || fail "rows per validation: $(cat $table)"
+
 "$stoker" init first >init.log
 compile first.c first.so
 train first.yaml --trainer.max_epochs 1 >/dev/null ||

@@ -89,6 +89,8 @@ static bool trigger_fires(const struct stk_model_checkpoint *s,
     case STK_CKPT_TRAIN_EPOCH_END:
       return o->at_epoch_end && o->every_n_epochs > 0 &&
              (now->scores.epoch + 1) % o->every_n_epochs == 0;
+    case STK_CKPT_TRAIN_END:
+      return !o->at_epoch_end && o->every_n_epochs > 0 && !o->monitor;
   }
   return false;
 }
@@ -99,7 +101,8 @@ static bool last_fires(const struct stk_model_checkpoint_options *o,
   if (o->save_last == STK_CKPT_LAST_NO) {
     return false;
   }
-  return fires || (now->moment == STK_CKPT_VALIDATION_END && !o->at_epoch_end) ||
+  return fires || now->moment == STK_CKPT_TRAIN_END ||
+         (now->moment == STK_CKPT_VALIDATION_END && !o->at_epoch_end) ||
          (now->moment == STK_CKPT_TRAIN_EPOCH_END && o->at_epoch_end);
 }
 

@@ -68,6 +68,7 @@ enum stk_ckpt_moment {
   STK_CKPT_TRAIN_BATCH_END, /* after the batch stepped and its logged values exist */
   STK_CKPT_VALIDATION_END,
   STK_CKPT_TRAIN_EPOCH_END,
+  STK_CKPT_TRAIN_END, /* limits may end a run where nothing else is due: its last step is saved */
 };
 
 struct stk_ckpt_situation {
