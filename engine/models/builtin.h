@@ -12,6 +12,11 @@
 extern const stk_module_def stk_model_autoencoder, stk_model_cnn, stk_model_gpt, stk_model_mlp,
     stk_model_sequential;
 
+/* The step functions of a table: one for all stages that have a loss. */
+#define STK_MODEL_STEPS(with_loss, predict)                                               \
+  .training_step = (with_loss), .validation_step = (with_loss), .test_step = (with_loss), \
+  .predict_step = (predict)
+
 /* Logs the loss under the name of the stage being traced; returns it. */
 stk_t stk_model_log_loss(stk_t loss);
 /* Cross-entropy of logits (n, classes) against i32 labels (n), logged, with the accuracy outside

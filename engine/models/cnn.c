@@ -100,9 +100,6 @@ const stk_module_def stk_model_cnn = {
     .hparams = hparams,
     .self_size = sizeof(struct cnn),
     .setup = setup,
-    .training_step = step,
-    .validation_step = step,
-    .test_step = step,
-    .predict_step = predict_step,
+    STK_MODEL_STEPS(step, predict_step),
     .configure_optimizers = configure_optimizers,
 };
