@@ -16,7 +16,9 @@
 enum { EVENTS_FD = 3 };
 
 static void on_alarm(int n) {
-  static const char text[] = "the module's setup did not return within 60 s\n";
+  static const char text[] =
+      "the module's setup did not return in time; STOKER_SETUP_SECONDS=600 gives it longer "
+      "(60 by default)\n";
   (void)n;
   if (write(STDERR_FILENO, text, sizeof text - 1) < 0) {
     _exit(1);

@@ -132,7 +132,7 @@ static sp_status save_step(struct sw_publish *p, struct sp_err *err) {
   return st;
 }
 
-sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err *err) {
+static sp_status save_as(struct sw_publish *p, const char *name, struct sp_err *err) {
   char before[256];
   sp_status st = save_step(p, err);
   if (st) {
@@ -143,6 +143,12 @@ sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err 
   if (!st && strcmp(before, p->saved_name) != 0) {
     drop_unnamed(p, before);
   }
+  return st;
+}
+
+sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err *err) {
+  sp_status st = save_as(p, name, err);
+  p->failed = st ? *err : (struct sp_err){0};
   return st;
 }
 

@@ -21,6 +21,7 @@ struct sw_publish {
   char saved_name[64];
   char newest[PATH_MAX + 80]; /* path of the last one published, "" */
   char best[PATH_MAX + 80];   /* path of what best.json names, "" */
+  struct sp_err failed;       /* why the newest publication failed; SP_OK: it did not */
 };
 
 /* The directory is made when something is first saved. resumed: a checkpoint's path, or "". */

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 #include "proto/base/sha256.h"
 #include "proto/base/strutil.h"
 
-enum { SETUP_SECONDS = 60, LIST_TEXT_MAX = 1 << 20 };
+enum { SETUP_SECONDS = 60, SETUP_SECONDS_MAX = 86400, LIST_TEXT_MAX = 1 << 20 };
 
 int64_t sw_limit(const struct sp_count *limit, int64_t n) {
   if (limit->kind == SP_COUNT_N) {
@@ -532,6 +533,15 @@ static sp_status open_loaders(struct sw_setup *s, stk_stage stage, struct sp_err
   return SP_OK;
 }
 
+/* A module that never returns from its setup ends the process, not the user's patience. */
+static void limit_setup(void) {
+  const char *text = getenv("STOKER_SETUP_SECONDS");
+  int64_t seconds;
+  bool good =
+      text && sp_parse_i64(text, &seconds) == SP_OK && seconds > 0 && seconds <= SETUP_SECONDS_MAX;
+  alarm(good ? (unsigned)seconds : SETUP_SECONDS);
+}
+
 sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args, stk_stage stage,
                         struct sw_setup *out, struct sp_err *err) {
   struct sw_setup *s = out;
@@ -540,15 +550,14 @@ sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args
   s->memory = (struct stk_memory){get_region, s};
   stk_fp_enter();
   sp_status st = sp_job_load(file, args, n_args, &s->job, err);
-  alarm(SETUP_SECONDS); /* a module that never returns from setup ends the process, not the user's
-                           patience */
+  limit_setup();
   st = st ? st : open_module(s, err);
   alarm(0);
   bool samples_text = !st && stage == STK_PREDICT && s->job->predict.generate > 0;
   st = st ? st : samples_text ? text_info(s, err) : open_datasets(s, stage, err);
   st = st ? st : choose_kernels(s, err);
   if (!st) {
-    alarm(SETUP_SECONDS);
+    limit_setup();
     st = stk_module_setup(s->module, &s->info.x, err);
     stk_fp_enter();
   }

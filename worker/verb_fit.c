@@ -433,16 +433,25 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
     f->start_ns = f->window_ns = mono_ns(NULL);
     st = stk_fit_run(loop, &why, &err);
     tell_stop(f, why);
+    bool unsaved = !st && why != STK_STOP_SIGNAL && f->publish.failed.status;
     if (!st && why == STK_STOP_SIGNAL) {
       st = sw_publish_save(&f->publish, "last", &err);
       r.status = SP_ECANCELED;
       r.exit = SP_EXIT_JOB_CANCELED;
+    }
+    if (f->publish.newest[0] && (unsaved || why == STK_STOP_SIGNAL)) {
       snprintf(next[r.n_next++], sizeof next[0], "stoker fit %s --ckpt_path %s",
                argc > 0 ? argv[0] : "JOB", f->publish.newest);
     } else if (!st && f->publish.newest[0]) {
       snprintf(next[r.n_next++], sizeof next[0], "stoker validate %s --ckpt_path %s",
                argc > 0 ? argv[0] : "JOB", f->publish.newest);
       snprintf(next[r.n_next++], sizeof next[0], "stoker ckpt show %s", f->publish.newest);
+    }
+    if (unsaved) {
+      st = sp_fail(&err, f->publish.failed.status,
+                   "the training is done, but its last checkpoint could not be written: %.600s; "
+                   "make room and go on from the newest one",
+                   f->publish.failed.text);
     }
     r.seconds = (double)(mono_ns(NULL) - f->start_ns) * 1e-9;
     sw_profile_report(&f->s, e, "fit", f->logs.dir);

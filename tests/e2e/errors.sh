@@ -7,7 +7,7 @@ refused() {
   local code=$1 pattern=$2 status=0
   shift 2
   timeout 60 "$stoker" "$@" >out.log 2>&1 || status=$?
-  [ $status = "$code" ] || fail "stoker $*: exit $status, not $code: $(tail -n 1 out.log)"
+  [[ $status = $code ]] || fail "stoker $*: exit $status, not $code: $(tail -n 1 out.log)"
   grep -qE "$pattern" out.log || fail "stoker $*: no '$pattern' in: $(tail -n 1 out.log)"
 }
 
@@ -63,12 +63,69 @@ echo 'int answer(void) { return 42; }' | "${CC:-cc}" -x c -shared -fPIC -o plain
 sed 's/class: mlp/module: .\/plain.so/' job.yaml >plain.yaml
 refused 2 'stoker_module_v1' fit plain.yaml
 
+# A module that crashes in setup, one that never returns from it, one of another ABI.
+cat >bad.c <<'SOURCE'
+#include <stdio.h>
+#include <stoker/stoker.h>
+typedef struct { long unused; } bad;
+static stk_status setup(stk_module *m, void *self) {
+  (void)m;
+  (void)self;
+  puts("a line of the module");
+#if defined CRASH
+  *(volatile int *)8 = 1;
+#elif defined LOOP
+  for (volatile int i = 0;;) i = 0;
+#endif
+  return 0;
+}
+static stk_t step(const void *self, const stk_batch *b) {
+  (void)self;
+  return stk_mean(b->x, STK_ALL, false);
+}
+#ifndef ABI
+#define ABI STK_ABI
+#endif
+static const stk_module_def def = {.abi = ABI, .size = sizeof(stk_module_def), .name = "bad",
+                                   .self_size = sizeof(bad), .setup = setup, .training_step = step};
+STK_MODULE(def)
+SOURCE
+for how in CRASH LOOP ABI=999; do
+  "${CC:-cc}" -D$how -I"$here/engine/include" -shared -fPIC -o ${how%=*}.so bad.c
+  sed "s/class: mlp/module: .\/${how%=*}.so/" job.yaml >${how%=*}.yaml
+done
+refused 10 'killed by SIGSEGV .*module of your own' fit CRASH.yaml
+grep -q '^a line of the module$' out.log || fail "what a module prints before it crashes is lost"
+STOKER_SETUP_SECONDS=1 refused 10 'setup did not return in time; STOKER_SETUP_SECONDS' fit LOOP.yaml
+refused 2 'ABI 999' fit ABI.yaml
+
+sed 's/class: mlp/class: autoencoder/' job.yaml >auto.yaml
+# Headers of npy and safetensors files that lie about what follows.
+npy() { printf '\x93NUMPY\x01\x00'; printf "\\x$(printf %02x ${#1})\\x00"; printf '%s' "$1"; head -c 64 /dev/zero; }
+npy "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 784), }" >lying.npy
+refused 1 'lying\.npy' fit auto.yaml --data.kind npy --data.path lying.npy
+npy "{'descr': '|O', 'fortran_order': False, 'shape': (4, 4), }" >objects.npy
+refused '[12]' 'objects\.npy' fit auto.yaml --data.kind npy --data.path objects.npy
+{ printf '\xff\xff\xff\x7f\0\0\0\0'; printf '{}'; } >lying.safetensors
+refused 1 'lying\.safetensors' fit job.yaml --weights.path lying.safetensors
+text='{"net.0.weight":{"dtype":"F32","shape":[64,64],"data_offsets":[0,16384]}}'
+{ printf "\\x$(printf %02x ${#text})\\0\\0\\0\\0\\0\\0\\0"; printf '%s' "$text"; printf 'short'; } >short.safetensors
+refused 1 'short\.safetensors' fit job.yaml --weights.path short.safetensors
+
+# Ids beyond the model's vocabulary, with the sample and the value.
+head -c 400 job.yaml job.yaml job.yaml >text
+cat >gpt.yaml <<'JOB'
+model: {class: gpt, n_layer: 1, n_head: 1, n_embd: 8, block_size: 8, vocab_size: 16}
+data: {kind: bytes, path: text, batch_size: 2}
+trainer: {max_steps: 2}
+JOB
+refused 10 'sample [0-9]+: x\[[0-9]+\] is [0-9]+; the model takes 0 to 15' fit gpt.yaml
+
 # A gz file that was cut off, and one whose header lies.
 mkdir cut lying
 { printf '\0\0\010\003\0\0\0\100\0\0\0\034\0\0\0\034'; head -c 50176 /dev/urandom; } >images
 gzip -c images | head -c 20000 >cut/train-images-idx3-ubyte.gz
 head -c 5000 images >lying/train-images-idx3-ubyte
-sed 's/class: mlp/class: autoencoder/' job.yaml >auto.yaml
 refused 1 'truncated' fit auto.yaml --data.kind idx --data.path cut
 refused 1 'train-images' fit auto.yaml --data.kind idx --data.path lying
 finish
