@@ -48,14 +48,21 @@ refused 2 '\-\-steps' order job.yaml --steps 5
 refused 2 '\-\-steps' order job.yaml --steps 3:x
 
 # A monitor that nothing logs is said before the training.
-monitored() { sed "s/max_steps: 2/callbacks: [{$1}]/; s/num_val_samples: 10/num_val_samples: ${2:-10}/" job.yaml >monitored.yaml; }
+# monitored CALLBACK [VAL_SAMPLES]
+monitored() {
+  sed "s/max_steps: 2/callbacks: [{$1}]/; s/num_val_samples: 10/num_val_samples: ${2:-10}/" \
+    job.yaml >monitored.yaml
+}
 monitored 'model_checkpoint: {monitor: val_lss}'
-refused 2 'model_checkpoint\.monitor: nothing logs "val_lss"; logged are: .*val_loss' fit monitored.yaml
+refused 2 'model_checkpoint\.monitor: nothing logs "val_lss"; logged are: .*val_loss' \
+  fit monitored.yaml
 refused 2 'nothing logs "val_lss"' check monitored.yaml
 [ ! -e lightning_logs ] || fail "a refused job left a log directory"
 monitored 'early_stopping: {monitor: val_loss}' 0
-refused 2 'early_stopping\.monitor: .*there is no validation: give data\.val_path or data\.val_fraction' fit monitored.yaml
-sed 's/^trainer:.*/lr_scheduler: {class: reduce_on_plateau, monitor: val_los}/' job.yaml >plateau.yaml
+refused 2 'early_stopping\.monitor: .*no validation: give data\.val_path or data\.val_fraction' \
+  fit monitored.yaml
+sed 's/^trainer:.*/lr_scheduler: {class: reduce_on_plateau, monitor: val_los}/' \
+  job.yaml >plateau.yaml
 refused 2 'lr_scheduler\.monitor: nothing logs "val_los"' fit plateau.yaml
 
 # A shared object that is no module.
@@ -101,7 +108,12 @@ refused 2 'ABI 999' fit ABI.yaml
 
 sed 's/class: mlp/class: autoencoder/' job.yaml >auto.yaml
 # Headers of npy and safetensors files that lie about what follows.
-npy() { printf '\x93NUMPY\x01\x00'; printf "\\x$(printf %02x ${#1})\\x00"; printf '%s' "$1"; head -c 64 /dev/zero; }
+npy() {
+  printf '\x93NUMPY\x01\x00'
+  printf "\\x$(printf %02x ${#1})\\x00"
+  printf '%s' "$1"
+  head -c 64 /dev/zero
+}
 npy "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000, 784), }" >lying.npy
 refused 1 'lying\.npy' fit auto.yaml --data.kind npy --data.path lying.npy
 npy "{'descr': '|O', 'fortran_order': False, 'shape': (4, 4), }" >objects.npy
@@ -109,7 +121,10 @@ refused '[12]' 'objects\.npy' fit auto.yaml --data.kind npy --data.path objects.
 { printf '\xff\xff\xff\x7f\0\0\0\0'; printf '{}'; } >lying.safetensors
 refused 1 'lying\.safetensors' fit job.yaml --weights.path lying.safetensors
 text='{"net.0.weight":{"dtype":"F32","shape":[64,64],"data_offsets":[0,16384]}}'
-{ printf "\\x$(printf %02x ${#text})\\0\\0\\0\\0\\0\\0\\0"; printf '%s' "$text"; printf 'short'; } >short.safetensors
+{
+  printf "\\x$(printf %02x ${#text})\\0\\0\\0\\0\\0\\0\\0"
+  printf '%s' "$text" short
+} >short.safetensors
 refused 1 'short\.safetensors' fit job.yaml --weights.path short.safetensors
 
 # Ids beyond the model's vocabulary, with the sample and the value.

@@ -86,16 +86,23 @@ cat >steps.yaml <<'JOB'
 model: {module: ./steps.so}
 data: {kind: synthetic, shape: [4], num_samples: 64, num_val_samples: 40, batch_size: 16}
 optimizer: {class: sgd, lr: 0.01}
-trainer: {max_epochs: 2, logger: [csv], default_root_dir: steps, callbacks: [{early_stopping: {monitor: both}}]}
+trainer:
+  max_epochs: 2
+  logger: [csv]
+  default_root_dir: steps
+  callbacks: [{early_stopping: {monitor: both}}]
 JOB
 compile steps.c steps.so
 "$stoker" fit steps.yaml >steps.log 2>&1 || fail "steps: $(tail -n 1 steps.log)"
 table=steps/lightning_logs/version_0/metrics.csv
-[ "$(head -n 1 $table)" = both_epoch,both_step,each,epoch,step ] || fail "columns: $(head -n 1 $table)"
+[ "$(head -n 1 $table)" = both_epoch,both_step,each,epoch,step ] ||
+  fail "columns: $(head -n 1 $table)"
 # Two validations of three batches: steps 0 to 5, and one epoch's value each.
-[ "$(awk -F, 'NR > 1 && $2 != "" && $3 == $2 { print $5 }' $table | tr '\n' ' ')" = "0 1 2 3 4 5 " ] ||
+rows=$(awk -F, 'NR > 1 && $2 != "" && $3 == $2 { print $5 }' $table | tr '\n' ' ')
+[ "$rows" = "0 1 2 3 4 5 " ] ||
   fail "rows per validation batch: $(cat $table)"
-[ "$(awk -F, 'NR > 1 && $1 != ""' $table | wc -l)" = 2 ] || fail "rows per validation: $(cat $table)"
+[ "$(awk -F, 'NR > 1 && $1 != ""' $table | wc -l)" = 2 ] ||
+  fail "rows per validation: $(cat $table)"
 
 "$stoker" init first >init.log
 compile first.c first.so

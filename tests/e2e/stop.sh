@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Signals to `stoker fit`: the first stops at a step with a checkpoint and says how to go on, exit 11;
-# going on from there ends with the whole run's state. A second one ends it at once; what was published
-# stays whole.
+# Signals to `stoker fit`: the first stops at a step with a checkpoint and says how to go on, exit
+# 11; going on from there ends with the whole run's state. A second one ends it at once; what was
+# published stays whole.
 . "$(dirname "$0")/lib.sh"
 
 cat >job.yaml <<'JOB'
@@ -14,8 +14,8 @@ trainer:
   callbacks: [{model_checkpoint: {every_n_train_steps: 20}}]
 JOB
 # Steps that take long: a stop is asked for in the middle of one.
-sed 's/hidden: "64"/hidden: "1024,1024"/; s/batch_size: 32/batch_size: 800/; s/every_n_train_steps: 20/every_n_train_steps: 1/' \
-  job.yaml >slow.yaml
+sed 's/hidden: "64"/hidden: "1024,1024"/; s/batch_size: 32/batch_size: 800/
+  s/every_n_train_steps: 20/every_n_train_steps: 1/' job.yaml >slow.yaml
 
 state() { "$stoker" ckpt show "$1" | sed -n 's/^state //p'; }
 
@@ -35,17 +35,20 @@ ended() {
   [ $status = "$1" ] || fail "$2: exit $status, not $1: $(tail -n 2 "$2.log")"
 }
 
-"$stoker" fit job.yaml --trainer.default_root_dir whole >whole.log 2>&1 || fail "whole: $(tail -n 1 whole.log)"
+"$stoker" fit job.yaml --trainer.default_root_dir whole >whole.log 2>&1 ||
+  fail "whole: $(tail -n 1 whole.log)"
 for signal in INT TERM; do
   start job $signal
   kill -$signal $pid
   ended 11 $signal
   next=$(grep -o 'stoker fit job.yaml --ckpt_path [^ ]*' $signal.log | tail -n 1)
-  [ -n "$next" ] || { fail "$signal: it does not say how to go on: $(tail -n 3 $signal.log)"; continue; }
+  [ -n "$next" ] ||
+    { fail "$signal: it does not say how to go on: $(tail -n 3 $signal.log)"; continue; }
   "$stoker" ${next#stoker } --trainer.default_root_dir $signal >$signal-on.log 2>&1 ||
     fail "$next: $(tail -n 1 $signal-on.log)"
   [ "$(state $signal)" = "$(state whole)" ] || fail "$signal: another state after going on"
-  [ "$(ls $signal/lightning_logs)" = version_0 ] || fail "$signal: another log directory after going on"
+  [ "$(ls $signal/lightning_logs)" = version_0 ] ||
+    fail "$signal: another log directory after going on"
 done
 
 start slow twice
