@@ -1,7 +1,7 @@
 /* The plan: from a traced graph to a program that is replayed.
  *
- *   trace -> autodiff -> dead code -> fuse -> recompute -> schedule (creation order) -> memory -> lower ->
- * program
+ *   trace -> autodiff -> dead code -> fuse -> recompute -> schedule (creation order) -> memory ->
+ *   lower -> program
  *
  * Each pass is a function over the graph with a text dump before and after (stk_graph_dump). A
  * program holds instructions with private args, the byte count of its activation arena, and the

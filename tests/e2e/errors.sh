@@ -35,7 +35,7 @@ refused 2 'unknown\.yaml:3:3: .*max_epochs' fit unknown.yaml
 refused 2 'did you mean max_epochs' fit job.yaml --trainer.max_epoch 3
 refused 2 "did you mean 'hidden'" fit job.yaml --model.hiden 3
 refused 2 'mpl' fit job.yaml --model.class mpl
-refused 2 'not built yet' fit job.yaml --trainer.recompute auto
+refused 2 'not built yet' fit job.yaml --trainer.precision bf16-mixed
 refused 2 'layers\.yaml:5:7: .*model\.layers\.1: linear: in is not' check layers.yaml
 refused 3 'nowhere\.yaml' fit nowhere.yaml
 refused 3 'nowhere' fit job.yaml --data.kind idx --data.path nowhere

@@ -2,9 +2,9 @@
  *
  * Modes: `ref` on one thread (the definition, compared with tests/golden/hashes.txt), each
  * instruction set on two and three threads, each pass of the planner off by itself and all off,
- * activations made again, cut in the middle and resumed elsewhere. What must agree is the hash of the whole state and every row
- * for the loggers. STOKER_UPDATE=1 writes hashes.txt anew: after a change of docs/numerics.md,
- * never to make this test pass.
+ * activations made again, cut in the middle and resumed elsewhere. What must agree is the hash of
+ * the whole state and every row for the loggers. STOKER_UPDATE=1 writes hashes.txt anew: after a
+ * change of docs/numerics.md, never to make this test pass.
  */
 #include "tests/exact/job.h"
 
