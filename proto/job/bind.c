@@ -201,7 +201,9 @@ sp_status sp_bind_class(const struct sp_opt_class_table *table, const struct sp_
   struct sp_opt rows[MAX_ROWS];
   size_t n_rows = class->n_opts + table->n_common;
   assert(n_rows <= MAX_ROWS);
-  memcpy(rows, class->opts, class->n_opts * sizeof *rows);
+  if (class->n_opts > 0) {
+    memcpy(rows, class->opts, class->n_opts * sizeof *rows);
+  }
   if (table->n_common > 0) {
     memcpy(rows + class->n_opts, table->common, table->n_common * sizeof *rows);
   }
