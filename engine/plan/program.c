@@ -376,9 +376,18 @@ static int64_t node_bytes(const struct stk_graph *g, const struct stk_node *n) {
 
 enum { SMALL_BYTES = 48 << 10, SMALL_FLOPS = 300000 };
 
+/* Kernels cut their work by which pointers they are given, before any memory is bound: fields that
+ * will be patched point somewhere while units and scratch are asked for, the others stay NULL. */
+static void pretend_bound(stk_program *p, bool bound) {
+  for (int64_t i = 0; i < p->n_patches; i++) {
+    *p->patches[i].field = bound ? p->place : NULL;
+  }
+}
+
 static bool finish(struct stk_lower *lw) {
   stk_program *p = lw->p;
   const struct stk_graph *g = p->g;
+  pretend_bound(p, true);
   for (int64_t i = 0; i < p->n_instrs; i++) {
     struct stk_instr *in = &p->instrs[i];
     in->n_units = in->kernel->units(in->args, p->spec.n_threads);
@@ -390,6 +399,7 @@ static bool finish(struct stk_lower *lw) {
       in->small = node_bytes(g, n) < SMALL_BYTES && flops < SMALL_FLOPS;
     }
   }
+  pretend_bound(p, false);
   p->scratch_bytes = (p->scratch_bytes + 4095) / 4096 * 4096;
   p->scratch = sp_alloc_aligned(4096, (size_t)(p->scratch_bytes * p->n_threads) + ALIGN);
   p->report.act_bytes += lw->workspace_peak;

@@ -134,6 +134,11 @@ static void test_gpt_follows_pytorch(void **state) {
   follow("gpt");
 }
 
+static void test_sequential_follows_pytorch(void **state) {
+  (void)state;
+  follow("sequential");
+}
+
 static void test_sgd_follows_pytorch(void **state) {
   (void)state;
   follow("sgd");
@@ -169,6 +174,7 @@ int main(void) {
       tt_test(test_autoencoder_follows_pytorch),
       tt_test(test_cnn_with_batch_norm_follows_pytorch),
       tt_test(test_gpt_follows_pytorch),
+      tt_test(test_sequential_follows_pytorch),
       tt_test(test_sgd_follows_pytorch),
       tt_test(test_sgd_nesterov_with_step_schedule_follows_pytorch),
       tt_test(test_sgd_dampened_on_plateau_follows_pytorch),

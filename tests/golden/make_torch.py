@@ -160,7 +160,47 @@ class Gpt(Classifier):
         return F.linear(self.ln_f(h), self.wte.weight)
 
 
-MODELS = {"autoencoder": Autoencoder, "mlp": Mlp, "cnn": Cnn, "gpt": Gpt}
+def layer(kind, o, shape):
+    """A layer of model.layers over samples of a shape, and the shape that it makes."""
+    if kind == "linear":
+        made = nn.Linear(shape[-1], o["out"], o.get("bias", True))
+    elif kind == "conv2d":
+        rest = {k: o[k] for k in ("stride", "padding", "dilation", "groups", "bias") if k in o}
+        made = nn.Conv2d(shape[0], o["out"], o["kernel"], **rest)
+    elif kind in ("max_pool", "avg_pool"):
+        pool = nn.MaxPool2d if kind == "max_pool" else nn.AvgPool2d
+        made = pool(o["kernel"], o.get("stride"))
+    elif kind == "batch_norm":
+        made = nn.BatchNorm2d(shape[0], **o)
+    elif kind == "layer_norm":
+        made = nn.LayerNorm(shape[-1], **o)
+    elif kind == "reshape":
+        made = nn.Unflatten(1, o["shape"])
+    elif kind == "flatten":
+        made = nn.Flatten()
+    elif kind == "softplus":
+        made = nn.Softplus()
+    else:
+        made = nn.GELU(**o) if kind == "gelu" else Mlp.ACTIVATIONS[kind]()
+    with torch.no_grad():
+        return made, made.eval()(torch.zeros(1, *shape)).shape[1:]
+
+
+class Sequential(Classifier):
+    def __init__(self, x, layers):
+        super().__init__()
+        made, shape = [], x.shape[1:]
+        for one in layers:
+            kind, options = (one, {}) if isinstance(one, str) else next(iter(one.items()))
+            module, shape = layer(kind, options, shape)
+            made.append(module)
+        self.layers = nn.Sequential(*made).train()
+
+    def forward(self, x):
+        return self.layers(x)
+
+
+MODELS = {"autoencoder": Autoencoder, "mlp": Mlp, "cnn": Cnn, "gpt": Gpt, "sequential": Sequential}
 
 
 # ---- optimizers and schedules

@@ -65,7 +65,8 @@ typedef struct stk_custom_op {
    * a text in why: these inputs do not fit. */
   stk_status (*shape)(const stk_custom_shape *in, const stk_custom_attrs *attrs,
                       stk_custom_shape *out, stk_custom_why *why);
-  /* Units of forward, or of backward; NULL: one. */
+  /* Units of forward, or of backward, by shapes and attributes: tensors are not there yet. NULL:
+   * one. */
   int64_t (*units)(const stk_custom_call *call, int32_t backward);
   /* Units lo to hi - 1. */
   void (*forward)(const stk_custom_call *call, int64_t lo, int64_t hi);

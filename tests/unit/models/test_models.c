@@ -49,11 +49,13 @@ static const struct mt_case small_cases[] = {
      .batch = 3,
      .ids = 3,
      .has_y = true,
-     .hparams = {"layers",
-                 "conv2d(in=auto, out=4, kernel=3, stride=1, padding=1, dilation=1, groups=1, "
-                 "bias=false), batch_norm(features=4, eps=1e-5, momentum=0.1), silu(), "
-                 "avg_pool(kernel=2, stride=auto), flatten(), layer_norm(features=auto, eps=1e-5, "
-                 "bias=true), dropout(p=0.1), linear(in=auto, out=3, bias=true)"},
+     .hparams =
+         {"layers",
+          "conv2d(in=auto, out=8, kernel=3, stride=1, padding=1, dilation=1, groups=1, "
+          "bias=true), conv2d(in=auto, out=4, kernel=3, stride=1, padding=1, dilation=1, "
+          "groups=1, bias=true), silu(), batch_norm(features=4, eps=1e-5, momentum=0.1), silu(), "
+          "avg_pool(kernel=2, stride=auto), flatten(), layer_norm(features=auto, eps=1e-5, "
+          "bias=true), dropout(p=0.1), linear(in=auto, out=3, bias=true)"},
      .x = {STK_F32, 2, {6, 6}},
      .y = {STK_I32, 0, {0}}},
     {.def = &stk_model_sequential,
