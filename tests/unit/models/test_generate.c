@@ -162,6 +162,28 @@ static void test_generate_goes_on_from_what_it_sampled(void **state) {
   mt_free(m);
 }
 
+/* Greedy sampling is the argmax at the last known position, not at the window's end. */
+static void test_generate_reads_the_logits_behind_the_context(void **state) {
+  (void)state;
+  int32_t window[6] = {1, 9};
+  struct stk_lane_batch b = {window, NULL, 1, 0};
+  const void *result;
+  struct text t = {.most = 1};
+  struct sp_err err = {0};
+  struct stk_generate_config c = {
+      .prompt = window, .n_prompt = 2, .n_tokens = 1, .token = on_token, .ctx = &t};
+  struct mt *m = mt_new(&text_case, &ref);
+  mt_check(stk_session_eval(m->s, STK_PREDICT, 0, &b, NULL, NULL, &result, &err), &err);
+  const float *at = (const float *)result + 11;
+  int32_t best = 0;
+  for (int32_t i = 1; i < 11; i++) {
+    best = at[i] > at[best] ? i : best;
+  }
+  mt_check(stk_generate(m->s, &c, &err), &err);
+  assert_int_equal(t.id[0], best);
+  mt_free(m);
+}
+
 static void test_generate_bad_prompts_and_models_are_refused(void **state) {
   (void)state;
   static const int32_t beyond[] = {11};
@@ -193,6 +215,7 @@ int main(void) {
       tt_test(test_generate_same_text_whatever_computes_it),
       tt_test(test_generate_ends_when_it_is_told),
       tt_test(test_generate_goes_on_from_what_it_sampled),
+      tt_test(test_generate_reads_the_logits_behind_the_context),
       tt_test(test_generate_bad_prompts_and_models_are_refused),
   };
   return cmocka_run_group_tests_name("generate", tests, NULL, NULL);

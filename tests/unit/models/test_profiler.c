@@ -45,6 +45,17 @@ static void test_profiler_report_orders_actions_by_total(void **state) {
   sp_buf_free(&out);
 }
 
+/* A clock that every look moves on by a nanosecond. */
+struct ticking {
+  struct sp_clock clock;
+  int64_t *ns;
+};
+
+static struct sp_mono tick(const struct sp_clock *clock) {
+  const struct ticking *t = (const struct ticking *)clock;
+  return (struct sp_mono){++*t->ns};
+}
+
 static void test_profiled_program_counts_instructions_and_keeps_the_bits(void **state) {
   (void)state;
   static const struct mt_case c = {.def = &stk_model_mlp,
@@ -56,11 +67,11 @@ static void test_profiled_program_counts_instructions_and_keeps_the_bits(void **
                                    .y = {STK_I32, 0, {0}}};
   static const struct mt_variant v = {
       .isa = STK_ISA_KIND_REF, .real_bits = 32, .fuse = true, .in_place = true, .threads = 2};
-  struct sp_manual_clock clock;
+  int64_t ns = 0, calls = 0, spent = 0;
+  const struct ticking clock = {.clock = {.mono = tick}, .ns = &ns};
   struct stk_profiler p;
   struct sp_err err = {0};
   stk_program *program;
-  sp_manual_clock_init(&clock);
   stk_profiler_init(&p, &clock.clock);
   struct mt *t = mt_new(&c, &v);
   mt_gradient(t);
@@ -72,13 +83,14 @@ static void test_profiled_program_counts_instructions_and_keeps_the_bits(void **
   mt_check(stk_session_program(t->s, STK_TRAIN, c.batch, &program, &err), &err);
   stk_profile_program(&p, program, t->pool);
   assert_memory_equal(t->grad, plain, bytes);
-  int64_t calls = 0;
   double flops = 0.0;
   for (int i = 0; i < STK_PROFILER_KERNELS; i++) {
     calls += p.kernel[0][i].calls + p.kernel[1][i].calls;
+    spent += p.kernel[0][i].ns + p.kernel[1][i].ns;
     flops += p.kernel[0][i].flops + p.kernel[1][i].flops;
   }
   assert_int_equal(calls, stk_program_n_instrs(program));
+  assert_int_equal(spent, calls); /* one look at the clock per instruction */
   assert_true(flops > 0.0);
   struct sp_buf out;
   sp_buf_init(&out, 1 << 16);

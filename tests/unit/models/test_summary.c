@@ -11,6 +11,7 @@ static stk_status own_setup(stk_module *m, void *self) {
   const int64_t dims[] = {3};
   (void)self;
   stk_param_add(m, "scale", 1, dims, (stk_init){STK_INIT_ONES, 0, 0});
+  stk_param_add(m, "scale2", 1, dims, (stk_init){STK_INIT_ONES, 0, 0});
   stk_nn_add(m, "head.out", stk_nn_linear(m, 3, 2, true));
   return 0;
 }
@@ -36,6 +37,7 @@ static const struct want {
                {"net.1", "ReLU", 0, false},
                {"net.2", "Linear", 3 * 8 + 3, false}},
   own_all[] = {{"scale", "Parameter", 3, true},
+               {"scale2", "Parameter", 3, true},
                {"head", "Module", 8, true},
                {"head.out", "Linear", 8, true}};
 
@@ -86,8 +88,8 @@ static void test_summary_depth_zero_has_no_rows(void **state) {
 
 static void test_summary_names_without_a_layer_are_modules(void **state) {
   (void)state;
-  expect(&own, NULL, 3, -1, own_all, 3);
-  expect(&own, NULL, 3, 1, own_all, 2);
+  expect(&own, NULL, 4, -1, own_all, 4);
+  expect(&own, NULL, 4, 1, own_all, 3);
 }
 
 int main(void) {
