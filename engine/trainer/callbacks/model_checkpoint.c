@@ -90,7 +90,8 @@ static bool trigger_fires(const struct stk_model_checkpoint *s,
       return o->at_epoch_end && o->every_n_epochs > 0 &&
              (now->scores.epoch + 1) % o->every_n_epochs == 0;
     case STK_CKPT_TRAIN_END:
-      return !o->at_epoch_end && o->every_n_epochs > 0 && !o->monitor;
+      return !o->at_epoch_end && o->every_n_epochs > 0 && !o->monitor &&
+             o->save_last == STK_CKPT_LAST_NO;
   }
   return false;
 }

@@ -350,6 +350,17 @@ static void test_train_end_with_a_monitor_saves_last_alone(void **state) {
   assert_string_equal(f.d.last, "last");
 }
 
+static void test_train_end_with_last_saves_last_alone(void **state) {
+  (void)state;
+  struct fixture f;
+  begin(&f);
+  f.o.at_epoch_end = false;
+  f.o.save_last = STK_CKPT_LAST_YES;
+  assert_int_equal(happen(&f, situation(&f, STK_CKPT_TRAIN_END, 0, 14)), SP_OK);
+  assert_string_equal(f.d.save, "");
+  assert_string_equal(f.d.last, "last");
+}
+
 static void test_forget_names_keeps_the_best_score(void **state) {
   (void)state;
   struct fixture f;
@@ -394,6 +405,7 @@ int main(void) {
       tt_test(test_default_keeps_the_newest_epoch),
       tt_test(test_top_k_keeps_the_best),
       tt_test(test_train_end_saves_the_last_step_without_a_monitor),
+      tt_test(test_train_end_with_last_saves_last_alone),
       tt_test(test_train_end_with_a_monitor_saves_last_alone),
       tt_test(test_top_k_mode_max_keeps_the_highest),
       tt_test(test_top_k_equal_score_does_not_replace),
