@@ -31,7 +31,7 @@ static unsigned saved_state(unsigned leaf1_ecx) {
 static void detect_name(struct stk_cpu *cpu) {
   char text[49] = "";
   unsigned r[12];
-  if (__get_cpuid_max(0x80000000u, NULL) >= 0x80000004u) {
+  if ((unsigned)__get_cpuid_max(0x80000000u, NULL) >= 0x80000004u) {
     for (unsigned i = 0; i < 3; i++) {
       __cpuid(0x80000002u + i, r[4 * i], r[4 * i + 1], r[4 * i + 2], r[4 * i + 3]);
     }
