@@ -31,8 +31,6 @@ int sw_emit_result(struct sw_emit *e, const struct sp_err *err, bool ran,
   if (err->status) {
     struct sp_event ev = {.kind = SP_EVENT_ERROR, .u.error = {err->status, err->text}};
     sw_emit_event(e, &ev);
-  }
-  if (err->status) {
     r->status = err->status;
     r->exit = sp_exit_of_status(err->status, ran);
   }

@@ -144,11 +144,11 @@ static void test_session_computed_ids_beyond_the_table_are_refused(void **state)
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_session_scalars_go_by_name_in_evaluation),
-      cmocka_unit_test(test_session_resumed_page_keeps_its_scalars),
-      cmocka_unit_test(test_session_parameter_without_gradient_is_not_decayed),
-      cmocka_unit_test(test_session_id_limits_are_the_tables_rows),
-      cmocka_unit_test(test_session_computed_ids_beyond_the_table_are_refused),
+      tt_test(test_session_scalars_go_by_name_in_evaluation),
+      tt_test(test_session_resumed_page_keeps_its_scalars),
+      tt_test(test_session_parameter_without_gradient_is_not_decayed),
+      tt_test(test_session_id_limits_are_the_tables_rows),
+      tt_test(test_session_computed_ids_beyond_the_table_are_refused),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

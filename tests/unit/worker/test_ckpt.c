@@ -141,10 +141,10 @@ static void test_failed_load_leaves_the_other_slot(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_save_of_batch_norm_has_batches_tracked),
-      cmocka_unit_test(test_resume_reads_what_save_wrote),
-      cmocka_unit_test(test_identity_of_other_clocks_is_equal),
-      cmocka_unit_test(test_failed_load_leaves_the_other_slot),
+      tt_test(test_save_of_batch_norm_has_batches_tracked),
+      tt_test(test_resume_reads_what_save_wrote),
+      tt_test(test_identity_of_other_clocks_is_equal),
+      tt_test(test_failed_load_leaves_the_other_slot),
   };
   return cmocka_run_group_tests_name("worker/ckpt", tests, NULL, NULL);
 }
