@@ -2,7 +2,7 @@
 
     torch_train.py MODEL VARIANT THREADS DATA
 
-MODEL: autoencoder, mlp, cnn, gpt-small, gpt-medium, gpt2-124m. VARIANT: fused (eager, fused
+MODEL: autoencoder, mlp, cnn, gpt-small, gpt-medium, gpt2-124m. VARIANT: fused, one (eager, fused
 optimizer), compiled (torch.compile and fused optimizer), lightning (its defaults; barebones: its
 fastest). For each line "step S" of input one line of output: seconds per step over about S seconds.
 Batches are tensors made beforehand; Lightning takes them from a DataLoader, as its users do.
