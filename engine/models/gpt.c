@@ -107,7 +107,9 @@ static stk_t predict_step(const void *self, const stk_batch *b) {
   }
   stk_t wte = stk_param_value(stk_nn_weight(s->wte), b->x.g);
   stk_t wpe = stk_param_value(stk_nn_weight(s->wpe), b->x.g);
-  stk_t x = stk_add(stk_apply(s->wte, b->x), stk_slice(wpe, 0, 0, t));
+  /* A call a statement: C leaves open which argument of a call is recorded first. */
+  stk_t position = stk_slice(wpe, 0, 0, t);
+  stk_t x = stk_add(stk_apply(s->wte, b->x), position);
   x = stk_dropout(x, s->dropout);
   for (int32_t i = 0; i < s->n_layer; i++) {
     x = apply_block(s, &s->h[i], x);

@@ -19,7 +19,8 @@ stk_t stk_l1_loss_at(stk_t x, stk_t target, stk_loc at) {
 
 /* softplus(x) - x * t: equal to -t log s(x) - (1 - t) log(1 - s(x)), without overflow */
 stk_t stk_bce_with_logits_at(stk_t x, stk_t target, stk_loc at) {
-  stk_t l = stk_sub_at(stk_softplus_at(x, at), stk_mul_at(x, target, at), at);
+  stk_t product = stk_mul_at(x, target, at);
+  stk_t l = stk_sub_at(stk_softplus_at(x, at), product, at);
   return stk_mean_at(l, STK_ALL, false, at);
 }
 

@@ -12,7 +12,7 @@
 enum { EPOCHS = 60 };
 
 static struct sp_lr_opts item(sp_lr_class kind) {
-  return (struct sp_lr_opts){.kind = kind, .interval = SP_LR_BY_EPOCH, .frequency = 1};
+  return (struct sp_lr_opts){.kind = (int)kind, .interval = SP_LR_BY_EPOCH, .frequency = 1};
 }
 
 static struct stk_schedule schedule_of(struct sp_lr_opts *items, size_t n,
@@ -90,7 +90,7 @@ static void test_schedule_chain_follows_sequential(void **state) {
 
 static struct sp_lr_opts plateau(sp_mode mode) {
   struct sp_lr_opts o = item(SP_LR_REDUCE_ON_PLATEAU);
-  o.mode = mode;
+  o.mode = (int)mode;
   o.factor = 0.5;
   o.patience = 3;
   o.threshold = 1e-3;

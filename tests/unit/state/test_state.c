@@ -162,6 +162,14 @@ static void check_page(const struct stk_control *page) {
   assert_true(last->sum == (double)k && last->weight == (double)k);
 }
 
+static _Noreturn void commit_until_killed(struct fixture *f) {
+  (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (int64_t k = newest(f->s)->epoch + 1;; k++) {
+    fill_page(f->s, k);
+    stk_state_commit(f->s);
+  }
+}
+
 static void test_state_killed_while_committing_newest_page_is_whole(void **state) {
   struct fixture f;
   (void)state;
@@ -173,11 +181,7 @@ static void test_state_killed_while_committing_newest_page_is_whole(void **state
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-      (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    }
-    for (int64_t k = newest(f.s)->epoch + 1; child == 0; k++) {
-      fill_page(f.s, k);
-      stk_state_commit(f.s);
+      commit_until_killed(&f);
     }
     volatile uint64_t *a = &f.s->control[0]->seq, *b = &f.s->control[1]->seq;
     while (*a < target && *b < target) {
