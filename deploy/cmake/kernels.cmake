@@ -7,7 +7,7 @@
 # Under sanitizers -Og and short debug information, which change no bit either and compile the
 # plain-C vectors in a fifth of the time. avx2 and ref_f64 have all checks there (but no marks of
 # the scopes of a vector's temporaries, the dearest of them), avx512 those of memory, and the other
-# ref forms, the text of ref_f64 again, none.
+# ref forms, the text of ref_f64 again, none; nor has any where fuzz targets are all that is built.
 
 if(STOKER_SANITIZE)
   set(kernel_optimisation -Og -g1)
@@ -29,7 +29,7 @@ function(stoker_kernel_variant out suffix isa bits)
       STK_KSUFFIX=${suffix})
     target_compile_options(${target} PRIVATE -fno-semantic-interposition ${kernel_optimisation}
       -fno-math-errno -fno-trapping-math ${ARGN})
-    if(STOKER_SANITIZE AND suffix MATCHES "^ref_f32|^reffma")
+    if(STOKER_LIBFUZZER OR (STOKER_SANITIZE AND suffix MATCHES "^ref_f32|^reffma"))
       target_compile_options(${target} PRIVATE -fno-sanitize=all)
     elseif(STOKER_SANITIZE AND isa STREQUAL AVX512)
       target_compile_options(${target} PRIVATE -fno-sanitize=undefined)

@@ -1,7 +1,7 @@
 # Language, warnings, sanitizers: what every source of ours is compiled with.
 
 option(STOKER_FAULTS "Compile in fault points (proto/base/fault.h)" OFF)
-option(STOKER_LIBFUZZER "Also build the fuzz targets with libFuzzer (clang)" OFF)
+option(STOKER_LIBFUZZER "Of the tests, build the fuzz targets alone, with libFuzzer (clang)" OFF)
 option(STOKER_WERROR "Warnings are errors" ON)
 set(STOKER_SANITIZE "" CACHE STRING "Value of -fsanitize, such as address,undefined or thread")
 

@@ -1,6 +1,6 @@
 # Tests. One executable per tests/{unit,ops,golden,exact}/**/test_*.c, named by its path; other
-# sources of the same directory are linked into each of its tests. One replay program (and with
-# STOKER_LIBFUZZER one libFuzzer binary) per tests/fuzz/fuzz_*.c.
+# sources of the same directory are linked into each of its tests. One replay program per
+# tests/fuzz/fuzz_*.c; with STOKER_LIBFUZZER one libFuzzer binary for each, and nothing else.
 pkg_check_modules(cmocka IMPORTED_TARGET cmocka)
 if(NOT cmocka_FOUND)
   message(STATUS "cmocka is not installed: tests are not built (tests/run installs it)")
@@ -63,6 +63,16 @@ function(stoker_tests kind)
   endforeach()
 endfunction()
 
+if(STOKER_LIBFUZZER)
+  file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
+  foreach(source IN LISTS fuzzers)
+    get_filename_component(name ${source} NAME_WE)
+    stoker_test_executable(lib${name} ${source} ${tt_library})
+    target_link_options(lib${name} PRIVATE -fsanitize=fuzzer)
+  endforeach()
+  return()
+endif()
+
 stoker_tests(unit)
 stoker_tests(ops)
 stoker_tests(golden)
@@ -75,11 +85,6 @@ foreach(source IN LISTS fuzzers)
     ${tt_library})
   add_test(NAME ${name} COMMAND ${name} ${CMAKE_SOURCE_DIR}/tests/fuzz/corpus/${name})
   stoker_register(${name} fuzz)
-  if(STOKER_LIBFUZZER)
-    stoker_test_executable(lib${name} ${source} ${tt_library})
-    target_compile_options(lib${name} PRIVATE -fsanitize=fuzzer)
-    target_link_options(lib${name} PRIVATE -fsanitize=fuzzer)
-  endif()
 endforeach()
 
 # Lint reads sources and ordinary objects: once, not under every sanitizer.
