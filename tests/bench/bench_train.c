@@ -7,8 +7,8 @@
  * checkpoints. First a line of facts, then for each line of input one of output:
  *
  *   step S    seconds per step, the mean over about S seconds
- *   sgemm S   oneDNN's dnnl_sgemm on this many threads, GFLOP/s, the best over S seconds (0:
- * absent) copy S    bytes read and written per second by memcpy of 64 MiB, the best over S seconds
+ *   sgemm S   GFLOP/s of dnnl_sgemm, a product per thread, the best over S seconds; 0: no oneDNN
+ *   copy S    bytes read and written per second by memcpy of 64 MiB, the best over S seconds
  */
 #include <dlfcn.h>
 #include <inttypes.h>
