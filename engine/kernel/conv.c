@@ -267,34 +267,23 @@ enum { VECS1 = 4, VECS2 = 4, VECS3 = 4, VECS4 = 4, VECS_MORE = 3 };
 enum { VECS1 = 4, VECS2 = 2, VECS3 = 2, VECS4 = 1, VECS_MORE = 1 };
 #endif
 
+#define ROWS_CASE(ROWS_HERE, VECS)                           \
+  case ROWS_HERE:                                            \
+    block_chunk(p, w, ROWS_HERE, VECS, row, t0, t1, k0, k1); \
+    break;
+
 static void rows_chunk(const struct pass *p, const real *w, int64_t rows, int64_t row, int64_t t0,
                        int64_t t1, int64_t k0, int64_t k1) {
   switch (rows) {
-    case 1:
-      block_chunk(p, w, 1, VECS1, row, t0, t1, k0, k1);
-      break;
-    case 2:
-      block_chunk(p, w, 2, VECS2, row, t0, t1, k0, k1);
-      break;
-    case 3:
-      block_chunk(p, w, 3, VECS3, row, t0, t1, k0, k1);
-      break;
-    case 4:
-      block_chunk(p, w, 4, VECS4, row, t0, t1, k0, k1);
-      break;
-    case 5:
-      block_chunk(p, w, 5, VECS_MORE, row, t0, t1, k0, k1);
-      break;
-    case 6:
-      block_chunk(p, w, 6, VECS_MORE, row, t0, t1, k0, k1);
-      break;
+    ROWS_CASE(1, VECS1)
+    ROWS_CASE(2, VECS2)
+    ROWS_CASE(3, VECS3)
+    ROWS_CASE(4, VECS4)
+    ROWS_CASE(5, VECS_MORE)
+    ROWS_CASE(6, VECS_MORE)
 #if defined(STK_ISA_AVX512)
-    case 7:
-      block_chunk(p, w, 7, VECS_MORE, row, t0, t1, k0, k1);
-      break;
-    case 8:
-      block_chunk(p, w, 8, VECS_MORE, row, t0, t1, k0, k1);
-      break;
+    ROWS_CASE(7, VECS_MORE)
+    ROWS_CASE(8, VECS_MORE)
 #endif
     default:
       break;
