@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/trainer/generate.h"
 #include "proto/base/mem.h"
@@ -72,9 +71,7 @@ static sp_status read_prompt(const char *text, bool numbers, int32_t **out, int6
 }
 
 static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+  return (double)sp_mono_now(sp_clock_system()).ns / (double)SP_NS_PER_S;
 }
 
 sp_status sw_generate(struct sw_emit *e, struct sw_setup *s, struct sp_err *err) {

@@ -5,19 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "engine/trainer/loggers/csv.h"
 #include "engine/trainer/loggers/rundir.h"
 #include "engine/trainer/loggers/tfevents.h"
+#include "proto/base/clock.h"
 #include "proto/base/mem.h"
 #include "worker/ckpt_fits.h"
 
 static double wall_s(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_REALTIME, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+  return (double)sp_wall_now(sp_clock_system()).ns / (double)SP_NS_PER_S;
 }
 
 static bool same_text(const char *a, const char *b) {

@@ -6,16 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "proto/base/clock.h"
 #include "worker/ckpt.h"
-
-static double mono_s(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 void sw_publish_init(struct sw_publish *p, struct sw_setup *s, struct sw_emit *e, const char *run,
                      const char *dir, const char *resumed) {
@@ -113,7 +107,8 @@ void sw_publish_remove(struct sw_publish *p, const char *name) {
 
 static sp_status save_step(struct sw_publish *p, struct sp_err *err) {
   int64_t step = stk_session_state(p->s->session)->now->global_step;
-  double since = mono_s();
+  const struct sp_clock *clock = sp_clock_system();
+  struct sp_mono since = sp_mono_now(clock);
   struct stk_ckpt_saved saved = {0};
   if (p->saved_step == step) {
     return SP_OK;
@@ -123,7 +118,8 @@ static sp_status save_step(struct sw_publish *p, struct sp_err *err) {
   if (st) {
     told = *err;
   }
-  tell(p, st ? "step" : saved.name, &saved, mono_s() - since, &told);
+  int64_t took_ns = sp_mono_between(since, sp_mono_now(clock));
+  tell(p, st ? "step" : saved.name, &saved, (double)took_ns / (double)SP_NS_PER_S, &told);
   if (!st) {
     p->saved_step = step;
     snprintf(p->saved_name, sizeof p->saved_name, "%s", saved.name);

@@ -32,23 +32,21 @@ int64_t sw_limit(const struct sp_count *limit, int64_t n) {
 
 /* ---- module */
 
-static sp_status digest_file(const char *path, char hex[65], struct sp_err *err) {
+static sp_status digest_file(const char *path, char hex[SP_SHA256_HEX], struct sp_err *err) {
   FILE *f = fopen(path, "rb");
   if (!f) {
     return sp_fail_errno(err, "model.module: %s", path);
   }
   struct sp_sha256 h;
-  uint8_t block[65536], out[32];
+  uint8_t block[65536], digest[SP_SHA256_BYTES];
   size_t n;
   sp_sha256_init(&h);
   while ((n = fread(block, 1, sizeof block, f)) > 0) {
     sp_sha256_update(&h, block, n);
   }
   fclose(f);
-  sp_sha256_final(&h, out);
-  for (int i = 0; i < 32; i++) {
-    snprintf(hex + 2 * i, 3, "%02x", out[i]);
-  }
+  sp_sha256_final(&h, digest);
+  sp_sha256_hex(digest, hex);
   return SP_OK;
 }
 

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "engine/trainer/fit.h"
 #include "proto/base/mem.h"
@@ -34,10 +33,8 @@ struct fit {
 };
 
 static int64_t mono_ns(void *ctx) {
-  struct timespec t;
   (void)ctx;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+  return sp_mono_now(sp_clock_system()).ns;
 }
 
 /* ---- the host */
