@@ -5,6 +5,10 @@
  * After an error every call passes the error on, so a step function needs no checks; the first
  * error keeps its file and line and is reported once.
  *
+ * Calls are recorded in the order in which they run, and C leaves the order of a call's arguments
+ * to the compiler: stk_add(f(x), g(x)) may be another graph elsewhere. Write f's and g's results
+ * into variables first wherever both record something.
+ *
  * Shapes follow PyTorch's row-major conventions and broadcasting. Axes count from 0; negative ones
  * from the end. Reals have the job's precision (32-true: float). At most six dims. One thread.
  */
