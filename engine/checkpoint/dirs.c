@@ -18,8 +18,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_VERSIONS = 10000 };
-
 sp_status stk_ckpt_fault(int e, const char *what, struct sp_err *err) {
   if (e == 0) {
     return SP_OK;
@@ -28,16 +26,25 @@ sp_status stk_ckpt_fault(int e, const char *what, struct sp_err *err) {
   return sp_fail_errno(err, "checkpoint: %s", what);
 }
 
-static sp_status make_nonce(char out[STK_CKPT_NONCE_BYTES], struct sp_err *err) {
-  uint64_t bits;
-  if (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
-    return sp_fail_errno(err, "checkpoint: no random bits");
-  }
-  snprintf(out, STK_CKPT_NONCE_BYTES, "%016" PRIx64, bits);
+/* Random and not 0, which stands for none. */
+static sp_status make_nonce(uint64_t *out, struct sp_err *err) {
+  uint64_t bits = 0;
+  do {
+    if (getrandom(&bits, sizeof bits, 0) != (ssize_t)sizeof bits) {
+      return sp_fail_errno(err, "checkpoint: no random bits");
+    }
+  } while (bits == 0);
+  *out = bits;
   return SP_OK;
 }
 
-static sp_status open_parent(const char *parent, int *out_fd, struct sp_err *err) {
+void stk_ckpt_tmp_name(int64_t step, int64_t generation, uint64_t nonce,
+                       char out[STK_CKPT_NAME_BYTES]) {
+  snprintf(out, STK_CKPT_NAME_BYTES, "tmp-%" PRId64 "-%" PRId64 "-%016" PRIx64, step, generation,
+           nonce);
+}
+
+sp_status stk_ckpt_open_parent(const char *parent, int *out_fd, struct sp_err *err) {
   int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) {
     return sp_fail_errno(err, "checkpoint: cannot open directory %s", parent);
@@ -62,21 +69,20 @@ static sp_status make_directory(struct stk_ckpt_tmp *tmp, const char *parent, st
   return st;
 }
 
-sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation,
+sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation, uint64_t nonce,
                             struct stk_ckpt_tmp *out, struct sp_err *err) {
-  struct stk_ckpt_tmp tmp = {.parent_fd = -1, .dir_fd = -1};
+  struct stk_ckpt_tmp tmp = {.parent_fd = -1, .dir_fd = -1, .nonce = nonce};
   sp_status st = sp_mkdir_p(parent, 0755, err);
-  if (st == SP_OK) {
-    st = make_nonce(tmp.nonce, err);
+  if (st == SP_OK && nonce == 0) {
+    st = make_nonce(&tmp.nonce, err);
   }
   if (st == SP_OK) {
-    st = open_parent(parent, &tmp.parent_fd, err);
+    st = stk_ckpt_open_parent(parent, &tmp.parent_fd, err);
   }
   if (st != SP_OK) {
     return st;
   }
-  snprintf(tmp.name, sizeof tmp.name, "tmp-%" PRId64 "-%" PRId64 "-%s", step, generation,
-           tmp.nonce);
+  stk_ckpt_tmp_name(step, generation, tmp.nonce, tmp.name);
   st = make_directory(&tmp, parent, err);
   if (st != SP_OK) {
     close(tmp.parent_fd);
@@ -86,8 +92,7 @@ sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation
   return SP_OK;
 }
 
-/* 0, or an errno; EEXIST where the name is taken. */
-static int rename_to_new(int parent_fd, const char *from, const char *to) {
+int stk_ckpt_rename_new(int parent_fd, const char *from, const char *to) {
   if (renameat2(parent_fd, from, parent_fd, to, RENAME_NOREPLACE) == 0) {
     return 0;
   }
@@ -100,30 +105,7 @@ static int rename_to_new(int parent_fd, const char *from, const char *to) {
   return errno == ENOTEMPTY ? EEXIST : errno;
 }
 
-sp_status stk_ckpt_tmp_publish(struct stk_ckpt_tmp *tmp, int64_t step,
-                               char out_name[STK_CKPT_NAME_BYTES], struct sp_err *err) {
-  char name[STK_CKPT_NAME_BYTES];
-  sp_status st = stk_ckpt_fault(SP_FAULT("checkpoint.publish"), "publishing", err);
-  if (st != SP_OK) {
-    return st;
-  }
-  snprintf(name, sizeof name, "step-%" PRId64, step);
-  int e = rename_to_new(tmp->parent_fd, tmp->name, name);
-  for (int v = 1; e == EEXIST && v < MAX_VERSIONS; v++) {
-    snprintf(name, sizeof name, "step-%" PRId64 "-v%d", step, v);
-    e = rename_to_new(tmp->parent_fd, tmp->name, name);
-  }
-  if (e != 0) {
-    return stk_ckpt_fault(e, "cannot rename to its final name", err);
-  }
-  tmp->name[0] = 0;
-  memcpy(out_name, name, sizeof name);
-  st = stk_ckpt_fault(SP_FAULT("checkpoint.parent"), "the directory of checkpoints", err);
-  return st == SP_OK ? sp_fsync(tmp->parent_fd, "the directory of checkpoints", err) : st;
-}
-
-/* Removes a directory of plain files. */
-static sp_status remove_directory(int parent_fd, const char *name, struct sp_err *err) {
+sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, struct sp_err *err) {
   int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
   if (!d) {
@@ -147,10 +129,10 @@ static sp_status remove_directory(int parent_fd, const char *name, struct sp_err
   return st;
 }
 
-void stk_ckpt_tmp_close(struct stk_ckpt_tmp *tmp) {
+void stk_ckpt_tmp_close(struct stk_ckpt_tmp *tmp, bool keep) {
   close(tmp->dir_fd);
-  if (tmp->name[0]) {
-    sp_status ignored = remove_directory(tmp->parent_fd, tmp->name, NULL);
+  if (!keep) {
+    sp_status ignored = stk_ckpt_remove_dir(tmp->parent_fd, tmp->name, NULL);
     (void)ignored;
   }
   close(tmp->parent_fd);
@@ -191,20 +173,20 @@ bool stk_ckpt_name_parse(const char *name, int64_t *out_step, int64_t *out_versi
 sp_status stk_ckpt_remove(const char *parent, const char *name, struct sp_err *err) {
   int64_t step;
   int64_t version;
-  char nonce[STK_CKPT_NONCE_BYTES];
+  uint64_t nonce = 0;
   char trash[2 * STK_CKPT_NAME_BYTES];
   int fd = -1;
   if (strlen(name) >= STK_CKPT_NAME_BYTES || !stk_ckpt_name_parse(name, &step, &version)) {
     return sp_fail(err, SP_EINVAL, "checkpoint: '%.100s' is not the name of a checkpoint", name);
   }
-  sp_status st = make_nonce(nonce, err);
+  sp_status st = make_nonce(&nonce, err);
   if (st == SP_OK) {
-    st = open_parent(parent, &fd, err);
+    st = stk_ckpt_open_parent(parent, &fd, err);
   }
   if (st != SP_OK) {
     return st;
   }
-  snprintf(trash, sizeof trash, "trash-%s-%s", name, nonce);
+  snprintf(trash, sizeof trash, "trash-%s-%016" PRIx64, name, nonce);
   if (renameat(fd, name, fd, trash) != 0) {
     st = sp_fail_errno(err, "checkpoint: cannot remove %s/%s", parent, name);
   } else {
@@ -213,7 +195,7 @@ sp_status stk_ckpt_remove(const char *parent, const char *name, struct sp_err *e
       st = stk_ckpt_fault(SP_FAULT("checkpoint.trash"), "removing", err);
     }
     if (st == SP_OK) {
-      st = remove_directory(fd, trash, err);
+      st = stk_ckpt_remove_dir(fd, trash, err);
     }
   }
   close(fd);
@@ -228,7 +210,7 @@ sp_status stk_ckpt_sweep(const char *parent, struct sp_err *err) {
   sp_status st = SP_OK;
   for (const struct dirent *e = readdir(d); e && st == SP_OK; e = readdir(d)) {
     if (strncmp(e->d_name, "tmp-", 4) == 0 || strncmp(e->d_name, "trash-", 6) == 0) {
-      st = remove_directory(dirfd(d), e->d_name, err);
+      st = stk_ckpt_remove_dir(dirfd(d), e->d_name, err);
     }
   }
   closedir(d);

@@ -1,4 +1,4 @@
-/* Directories of checkpoints: temporary ones, publishing by rename, removal, sweeping.
+/* Directories of checkpoints: temporary ones, renaming, removal, sweeping.
  *
  * Fault points: checkpoint.mkdir, checkpoint.publish, checkpoint.parent, checkpoint.trash. Threads:
  * none.
@@ -8,27 +8,37 @@
 
 #include "engine/checkpoint/save.h"
 
-enum { STK_CKPT_NAME_BYTES = 64, STK_CKPT_NONCE_BYTES = 17 };
+enum { STK_CKPT_NAME_BYTES = 64 };
 
 /* A temporary directory under an open parent. */
 struct stk_ckpt_tmp {
   int parent_fd;
   int dir_fd;
+  uint64_t nonce;
   char name[STK_CKPT_NAME_BYTES];
-  char nonce[STK_CKPT_NONCE_BYTES];
 };
 
-/* Makes parent (and what is missing above it) and tmp-<step>-<generation>-<nonce> in it. */
+/* Makes parent (and what is missing above it) and tmp-<step>-<generation>-<nonce> in it; nonce 0: a
+ * random one. */
 SP_NODISCARD sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation,
-                                         struct stk_ckpt_tmp *out, struct sp_err *err);
+                                         uint64_t nonce, struct stk_ckpt_tmp *out,
+                                         struct sp_err *err);
 
-/* Renames it to step-<step>, or step-<step>-v<n>, and makes that durable. After SP_OK the
- * checkpoint exists. */
-SP_NODISCARD sp_status stk_ckpt_tmp_publish(struct stk_ckpt_tmp *tmp, int64_t step,
-                                            char out_name[STK_CKPT_NAME_BYTES], struct sp_err *err);
+/* Closes the descriptors; the directory stays if keep, else it is removed. */
+void stk_ckpt_tmp_close(struct stk_ckpt_tmp *tmp, bool keep);
 
-/* Removes the directory if it is still temporary, and closes the descriptors. */
-void stk_ckpt_tmp_close(struct stk_ckpt_tmp *tmp);
+/* tmp-<step>-<generation>-<nonce>. */
+void stk_ckpt_tmp_name(int64_t step, int64_t generation, uint64_t nonce,
+                       char out[STK_CKPT_NAME_BYTES]);
+
+/* Opens a directory of checkpoints for the calls below. */
+SP_NODISCARD sp_status stk_ckpt_open_parent(const char *parent, int *out_fd, struct sp_err *err);
+
+/* Renames an entry to one that is not there; 0, or an errno, EEXIST where the name is taken. */
+int stk_ckpt_rename_new(int parent_fd, const char *from, const char *to);
+
+/* Removes a directory of plain files. */
+SP_NODISCARD sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, struct sp_err *err);
 
 /* "step-<n>" or "step-<n>-v<m>"; false for any other name. */
 bool stk_ckpt_name_parse(const char *name, int64_t *out_step, int64_t *out_version);

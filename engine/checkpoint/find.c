@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +98,36 @@ static sp_status put_path(const char *parent, const char *name, char out[PATH_MA
       parent ? snprintf(out, PATH_MAX, "%s/%s", parent, name) : snprintf(out, PATH_MAX, "%s", name);
   return n > 0 && n < PATH_MAX ? SP_OK
                                : sp_fail(err, SP_EINVAL, "checkpoint: the path is too long");
+}
+
+sp_status stk_ckpt_find_order(const char *parent, uint64_t order_run, uint64_t order_seq,
+                              char out_name[64], struct sp_err *err) {
+  struct stk_ckpt_info *infos;
+  size_t n;
+  struct stk_ckpt *ck = sp_alloc(sizeof *ck);
+  sp_status st = ck ? list_names(parent, &infos, &n, err)
+                    : sp_fail(err, SP_ENOMEM, "checkpoint: out of memory");
+  if (st != SP_OK) {
+    sp_free(ck);
+    return st;
+  }
+  bool found = false;
+  for (size_t i = 0; i < n && !found; i++) {
+    char path[PATH_MAX];
+    if (put_path(parent, infos[i].name, path, NULL) == SP_OK &&
+        stk_ckpt_open(path, ck, NULL) == SP_OK) {
+      found = ck->manifest.order_run == order_run && ck->manifest.order_seq == order_seq;
+      stk_ckpt_close(ck);
+    }
+    if (found) {
+      memcpy(out_name, infos[i].name, sizeof infos[i].name);
+    }
+  }
+  sp_free(infos);
+  sp_free(ck);
+  return found ? SP_OK
+               : sp_fail(err, SP_ENOENT, "checkpoint: no checkpoint of order %" PRIu64 " in %s",
+                         order_seq, parent);
 }
 
 static sp_status find_last(const char *parent, char out[PATH_MAX], struct sp_err *err) {

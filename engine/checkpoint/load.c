@@ -31,6 +31,8 @@ static sp_status read_manifest(struct stk_ckpt *ck, struct sp_err *err) {
     st = stk_read_at(fd, text, (size_t)stat.st_size, 0, "MANIFEST", err);
   }
   if (st == SP_OK) {
+    ck->manifest_bytes = (uint64_t)stat.st_size;
+    ck->manifest_crc32c = sp_crc32c(0, text, (size_t)stat.st_size);
     st = stk_manifest_parse(text, (size_t)stat.st_size, &ck->manifest, err);
   }
   sp_free(text);

@@ -15,6 +15,8 @@
 
 struct stk_ckpt {
   struct stk_manifest manifest;
+  uint64_t manifest_bytes; /* of its text */
+  uint32_t manifest_crc32c;
   char path[PATH_MAX];
   int dir_fd;
 };

@@ -18,11 +18,12 @@
 enum { TRAILER_BYTES = 16, MAX_PAIRS = 1 << 14 }; /* "crc32c " + 8 digits + '\n' */
 
 /* X(kind, field): the scalars in the order in which they are written. */
-#define FIELD_LIST(X)                                                                             \
-  X(STRING, job)                                                                                  \
-  X(INTEGER, step) X(INTEGER, epoch) X(INTEGER, generation) X(STRING, nonce) X(INTEGER, numerics) \
-      X(STRING, precision) X(INTEGER, lanes) X(STRING, graph_hash) X(STRING, module)              \
-          X(STRING, module_sha256) X(INTEGER, state_version) X(STRING, state_hash)                \
+#define FIELD_LIST(X)                                                                \
+  X(STRING, job)                                                                     \
+  X(INTEGER, step)                                                                   \
+  X(INTEGER, epoch) X(INTEGER, generation) X(STRING, nonce) X(INTEGER, numerics)     \
+      X(STRING, precision) X(INTEGER, lanes) X(STRING, graph_hash) X(STRING, module) \
+          X(STRING, module_sha256) X(INTEGER, state_version) X(STRING, state_hash)   \
               X(INTEGER, control_version)
 
 enum field_kind { STRING, INTEGER };
@@ -87,6 +88,12 @@ static void put_scalars(struct sp_buf *b, const struct stk_manifest *m) {
   }
 }
 
+static void put_order(struct sp_buf *b, const struct stk_manifest *m) {
+  if (m->order_run || m->order_seq) {
+    sp_buf_printf(b, "\"order\": \"%016" PRIx64 "-%" PRIu64 "\",\n", m->order_run, m->order_seq);
+  }
+}
+
 static void put_files(struct sp_buf *b, const struct stk_manifest *m) {
   sp_buf_puts(b, "\"files\": [");
   for (size_t i = 0; i < m->n_files; i++) {
@@ -109,6 +116,7 @@ sp_status stk_manifest_render(const struct stk_manifest *m, char **out_text, siz
   sp_buf_init(&b, STK_MANIFEST_MAX_BYTES);
   sp_buf_printf(&b, "{\"format\": %d,\n", STK_MANIFEST_FORMAT);
   put_scalars(&b, m);
+  put_order(&b, m);
   put_pairs(&b, "hparams", m->hparams, m->n_hparams);
   put_pairs(&b, "summary", m->summary, m->n_summary);
   sp_buf_puts(&b, "\"control\": \"");
@@ -182,6 +190,22 @@ static sp_status parse_scalars(const json_t *root, struct stk_manifest *m, struc
     }
   }
   return m->job[0] && m->lanes >= 1 ? SP_OK : bad(err, "job or lanes");
+}
+
+/* An order that renders to the text that was read; absent in a save that nobody ordered. */
+static bool parse_order(const json_t *root, struct stk_manifest *m) {
+  const json_t *v = json_object_get(root, "order");
+  const char *text = json_string_value(v);
+  char again[48];
+  if (!v) {
+    return true;
+  }
+  if (!text || strlen(text) != json_string_length(v) ||
+      sscanf(text, "%16" SCNx64 "-%" SCNu64, &m->order_run, &m->order_seq) != 2) {
+    return false;
+  }
+  snprintf(again, sizeof again, "%016" PRIx64 "-%" PRIu64, m->order_run, m->order_seq);
+  return (m->order_run || m->order_seq) && strcmp(text, again) == 0;
 }
 
 static sp_status parse_pairs(json_t *root, const char *name, struct stk_manifest_pair **out,
@@ -334,10 +358,14 @@ static sp_status parse_root(json_t *root, struct stk_manifest *m, struct sp_err 
                    "manifest: format %" PRId64 "; this build reads %d, a newer one wrote it",
                    format, STK_MANIFEST_FORMAT);
   }
-  if (json_object_size(root) != N_FIELDS + N_OTHERS) {
+  size_t n_optional = json_object_get(root, "order") ? 1 : 0;
+  if (json_object_size(root) != N_FIELDS + N_OTHERS + n_optional) {
     return sp_fail(err, SP_ECORRUPT, "manifest: a field is missing or unknown");
   }
   sp_status st = parse_scalars(root, m, err);
+  if (st == SP_OK && !parse_order(root, m)) {
+    st = bad(err, "order");
+  }
   if (st == SP_OK) {
     st = parse_pairs(root, "hparams", &m->hparams, &m->n_hparams, err);
   }

@@ -52,6 +52,8 @@ struct stk_manifest {
   int64_t epoch;
   int64_t generation;
   char *nonce;           /* 16 hex digits */
+  uint64_t order_run;    /* which order the save carried out, both 0: none; see save.h. In the */
+  uint64_t order_seq;    /* text an optional field "order": "<16 hex digits>-<number>" */
   int64_t numerics;      /* version of docs/numerics.md */
   char *precision;       /* "32-true", "64-true" */
   int64_t lanes;         /* V */

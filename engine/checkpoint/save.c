@@ -53,6 +53,7 @@ struct save {
   uint64_t total_bytes;
   struct stk_ckpt_tmp tmp;
   struct stk_manifest manifest; /* strings borrowed from the plan and the shards */
+  struct stk_ckpt_receipt receipt;
 };
 
 static char *unconst(const char *s) {
@@ -377,6 +378,7 @@ static void hash_state(struct save *s, char out[SP_SHA256_HEX]) {
 static sp_status write_manifest(struct save *s, struct sp_err *err) {
   const struct stk_ckpt_plan *plan = s->plan;
   char hash[SP_SHA256_HEX];
+  char nonce[24];
   char *text;
   size_t n;
   hash_state(s, hash);
@@ -385,7 +387,10 @@ static sp_status write_manifest(struct save *s, struct sp_err *err) {
   m.step = plan->step;
   m.epoch = plan->epoch;
   m.generation = plan->generation;
-  m.nonce = s->tmp.nonce;
+  snprintf(nonce, sizeof nonce, "%016" PRIx64, s->tmp.nonce);
+  m.nonce = nonce;
+  m.order_run = plan->order_run;
+  m.order_seq = plan->order_seq;
   m.numerics = plan->numerics;
   m.precision = unconst(plan->precision);
   m.lanes = plan->lanes;
@@ -409,6 +414,8 @@ static sp_status write_manifest(struct save *s, struct sp_err *err) {
   if (st == SP_OK) {
     st = write_small(s, "MANIFEST.tmp", text, n, err);
   }
+  s->receipt.manifest_bytes = n;
+  s->receipt.manifest_crc32c = sp_crc32c(0, text, n);
   sp_free(text);
   if (st == SP_OK && renameat(s->tmp.dir_fd, "MANIFEST.tmp", s->tmp.dir_fd, "MANIFEST") != 0) {
     st = sp_fail_errno(err, "checkpoint: cannot rename MANIFEST");
@@ -456,25 +463,51 @@ static void release(struct save *s) {
   sp_free(s->manifest.files);
 }
 
-sp_status stk_ckpt_save(const struct stk_ckpt_plan *plan, struct stk_ckpt_saved *out,
-                        struct sp_err *err) {
+/* The receipt of what was written; its padding is zero, since it may leave the process. */
+static void write_receipt(const struct save *s, struct stk_ckpt_receipt *out) {
+  *out = s->receipt;
+  out->magic = STK_CKPT_RECEIPT_MAGIC;
+  out->step = s->plan->step;
+  out->generation = s->plan->generation;
+  out->nonce = s->tmp.nonce;
+  out->order_run = s->plan->order_run;
+  out->order_seq = s->plan->order_seq;
+  out->n_files = s->manifest.n_files;
+  for (size_t i = 0; i < s->manifest.n_files; i++) {
+    out->total_bytes += s->manifest.files[i].bytes;
+  }
+  memcpy(out->tmp, s->tmp.name, sizeof out->tmp);
+}
+
+sp_status stk_ckpt_write(const struct stk_ckpt_plan *plan, struct stk_ckpt_receipt *out,
+                         struct sp_err *err) {
   struct save s = {.plan = plan};
-  struct stk_ckpt_saved saved = {.name = ""};
   sp_status st = lay_out(&s, err);
   if (st == SP_OK) {
-    st = stk_ckpt_tmp_open(plan->parent, plan->step, plan->generation, &s.tmp, err);
+    st = stk_ckpt_tmp_open(plan->parent, plan->step, plan->generation, plan->nonce, &s.tmp, err);
     if (st == SP_OK) {
       st = write_all(&s, err);
-      if (st == SP_OK) {
-        st = stk_ckpt_tmp_publish(&s.tmp, plan->step, saved.name, err);
-      }
-      stk_ckpt_tmp_close(&s.tmp);
+      stk_ckpt_tmp_close(&s.tmp, st == SP_OK);
     }
   }
-  saved.bytes = s.total_bytes;
-  release(&s);
   if (st == SP_OK) {
-    *out = saved;
+    write_receipt(&s, out);
+  }
+  release(&s);
+  return st;
+}
+
+sp_status stk_ckpt_save(const struct stk_ckpt_plan *plan, struct stk_ckpt_saved *out,
+                        struct sp_err *err) {
+  struct stk_ckpt_receipt receipt;
+  sp_status st = stk_ckpt_write(plan, &receipt, err);
+  if (st != SP_OK) {
+    return st;
+  }
+  st = stk_ckpt_publish(plan->parent, &receipt, out, err);
+  if (st != SP_OK) {
+    sp_status ignored = stk_ckpt_discard(plan->parent, &receipt, NULL);
+    (void)ignored;
   }
   return st;
 }

@@ -1,5 +1,10 @@
 /* Saving a checkpoint: everything into a temporary directory, one rename makes it exist.
  *
+ * Two halves, since two processes may do them. stk_ckpt_write, by whoever has the state mapped,
+ * makes a temporary directory that is complete and durable, and a receipt of it. stk_ckpt_publish,
+ * by the one process that may publish, compares the receipt with what lies on the disk and renames.
+ * stk_ckpt_save does both.
+ *
  * Order (reliability: section 7 of the protocol): free space checked;
  * tmp-<step>-<generation>-<nonce>/ made; every shard allocated before any byte is written; tensors
  * written with pwrite, their CRC32C taken from memory; fdatasync and a checked close; the MANIFEST
@@ -57,6 +62,9 @@ struct stk_ckpt_plan {
   size_t n_tensors;
   uint64_t shard_bytes;   /* 0: 2 GiB */
   uint64_t reserve_bytes; /* kept free on the disk; 0: 1 MiB */
+  uint64_t nonce;         /* of the temporary directory; 0: a random one */
+  uint64_t order_run;     /* which order this save carries out: the run's nonce and the order's */
+  uint64_t order_seq;     /* number in it; both 0: none */
 };
 
 /* The manifest's state_hash is SHA-256 over, in order of names, each tensor's line "<name> <dtype>
@@ -68,7 +76,50 @@ struct stk_ckpt_saved {
   uint64_t bytes;
 };
 
-/* Saves. SP_ENOSPC says how much is missing; SP_EINVAL a plan that cannot be written. */
+/* What stk_ckpt_write left in parent, for who publishes it. Plain bytes of fixed size: it may cross
+ * a socket, and a receipt that arrives is checked as anything else that arrives. The files with
+ * their sizes and checksums stand in the MANIFEST, which bytes and CRC32C pin down. */
+struct stk_ckpt_receipt {
+  uint32_t magic; /* STK_CKPT_RECEIPT_MAGIC */
+  uint32_t manifest_crc32c;
+  uint64_t manifest_bytes;
+  uint64_t n_files;     /* that the MANIFEST names */
+  uint64_t total_bytes; /* of those files */
+  int64_t step;
+  int64_t generation;
+  uint64_t nonce;
+  uint64_t order_run;
+  uint64_t order_seq;
+  char tmp[64]; /* tmp-<step>-<generation>-<nonce>, zero-terminated */
+};
+
+enum { STK_CKPT_RECEIPT_MAGIC = 0x52434b53 };
+
+/* Writes everything but the publication: shards, index and MANIFEST in a temporary directory, all
+ * of it durable. On failure the directory is removed. May run in a process that shares nothing with
+ * the publisher but the file system. */
+SP_NODISCARD sp_status stk_ckpt_write(const struct stk_ckpt_plan *plan,
+                                      struct stk_ckpt_receipt *out, struct sp_err *err);
+
+/* Publishes what the receipt describes, after comparing: SP_EINVAL for a receipt that contradicts
+ * itself, SP_EMISMATCH for one that the directory contradicts (which stays, for
+ * stk_ckpt_discard). A receipt that is published already gives the name again. After a failure of
+ * the last fsync the checkpoint stands under its name, and may be gone after a power loss. */
+SP_NODISCARD sp_status stk_ckpt_publish(const char *parent, const struct stk_ckpt_receipt *receipt,
+                                        struct stk_ckpt_saved *out, struct sp_err *err);
+
+/* Removes an unpublished directory; SP_OK where there is none. */
+SP_NODISCARD sp_status stk_ckpt_discard(const char *parent, const struct stk_ckpt_receipt *receipt,
+                                        struct sp_err *err);
+
+/* The published checkpoint that carried out an order, so that it is not carried out twice.
+ * SP_ENOENT: none did. */
+SP_NODISCARD sp_status stk_ckpt_find_order(const char *parent, uint64_t order_run,
+                                           uint64_t order_seq, char out_name[64],
+                                           struct sp_err *err);
+
+/* Saves: writes and publishes. SP_ENOSPC says how much is missing; SP_EINVAL a plan that cannot be
+ * written. */
 SP_NODISCARD sp_status stk_ckpt_save(const struct stk_ckpt_plan *plan, struct stk_ckpt_saved *out,
                                      struct sp_err *err);
 

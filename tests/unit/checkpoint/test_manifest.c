@@ -166,6 +166,13 @@ static void test_manifest_fields_that_lie_are_refused(void **state) {
       {"\"role\": \"model\"", "\"role\": \"modem\"", SP_ECORRUPT},
       {"\"dtype\": \"F32\"", "\"dtype\": \"F64\"", SP_ECORRUPT},
       {"{\"format\"", "[{\"format\"", SP_ECORRUPT},
+      {"\"step\": 9", "\"step\": 9, \"order\": \"00000000000000ab-7\"", SP_OK},
+      {"\"step\": 9", "\"step\": 9, \"order\": \"ab-7\"", SP_ECORRUPT},
+      {"\"step\": 9", "\"step\": 9, \"order\": \"00000000000000AB-7\"", SP_ECORRUPT},
+      {"\"step\": 9", "\"step\": 9, \"order\": \"00000000000000ab-07\"", SP_ECORRUPT},
+      {"\"step\": 9", "\"step\": 9, \"order\": \"0000000000000000-0\"", SP_ECORRUPT},
+      {"\"step\": 9", "\"step\": 9, \"order\": 7", SP_ECORRUPT},
+      {"\"step\": 9,", "\"order\": \"00000000000000ab-7\",", SP_ECORRUPT},
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     struct sp_err err = {0};
@@ -174,6 +181,24 @@ static void test_manifest_fields_that_lie_are_refused(void **state) {
       fail_msg("%s -> %s: status %d, '%s'", cases[i].from, cases[i].to, st, err.text);
     }
   }
+}
+
+static void test_manifest_order_comes_back_and_is_left_out_where_there_is_none(void **state) {
+  (void)state;
+  struct stk_manifest m = example();
+  struct stk_manifest got;
+  char *text;
+  size_t n;
+  assert_int_equal(stk_manifest_render(&m, &text, &n, NULL), SP_OK);
+  assert_null(strstr(text, "order"));
+  sp_free(text);
+  m.order_run = UINT64_MAX;
+  m.order_seq = UINT64_MAX - 1;
+  assert_int_equal(stk_manifest_render(&m, &text, &n, NULL), SP_OK);
+  assert_int_equal(stk_manifest_parse(text, n, &got, NULL), SP_OK);
+  assert_true(got.order_run == UINT64_MAX && got.order_seq == UINT64_MAX - 1);
+  stk_manifest_free(&got);
+  sp_free(text);
 }
 
 static void test_manifest_text_that_is_not_utf8_is_not_written(void **state) {
@@ -213,6 +238,7 @@ int main(void) {
       tt_test(test_manifest_every_bit_flip_is_found),
       tt_test(test_manifest_every_truncation_is_found),
       tt_test(test_manifest_fields_that_lie_are_refused),
+      tt_test(test_manifest_order_comes_back_and_is_left_out_where_there_is_none),
       tt_test(test_manifest_text_that_is_not_utf8_is_not_written),
       tt_test(test_manifest_without_memory_fails_cleanly),
   };
