@@ -34,6 +34,10 @@ struct sp_wall sp_wall_now(const struct sp_clock *clock) {
   return clock->wall(clock);
 }
 
+int64_t sp_cpu_now_ns(void) {
+  return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 int64_t sp_mono_between(struct sp_mono a, struct sp_mono b) {
   return b.ns - a.ns;
 }

@@ -31,6 +31,9 @@ const struct sp_clock *sp_clock_system(void);
 struct sp_mono sp_mono_now(const struct sp_clock *clock);
 struct sp_wall sp_wall_now(const struct sp_clock *clock);
 
+/* CPU time of this process, all threads; any thread. */
+int64_t sp_cpu_now_ns(void);
+
 /* b - a in nanoseconds. */
 int64_t sp_mono_between(struct sp_mono a, struct sp_mono b);
 
