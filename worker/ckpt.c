@@ -154,11 +154,10 @@ static sp_status read_tensors(struct sw_setup *s, const struct stk_ckpt *ck, boo
   return st;
 }
 
-/* What was read into slot 0 and running copy 0 stands in both. */
+/* What was read into slot 0 and running copy 0 stands in all. */
 static void mirror_slots(struct sw_setup *s) {
   struct stk_state *st = stk_session_state(s->session);
-  memcpy(st->slot[1], st->slot[0], (size_t)(st->layout.section_bytes * st->layout.n_sections));
-  memcpy(st->running[1], st->running[0], (size_t)st->layout.running_bytes);
+  stk_state_mirror(st, st->layout.section_bytes * st->layout.n_sections);
 }
 
 sp_status sw_ckpt_resume(struct sw_setup *s, const char *path, struct sp_err *err) {

@@ -155,7 +155,7 @@ void sw_publish_best(struct sw_publish *p, const char *name, const char *monitor
   if (!*target || strchr(target, '/')) {
     return;
   }
-  if (stk_ckpt_mark_best(p->dir, target, monitor ? monitor : "", score, &err)) {
+  if (stk_ckpt_mark_best(p->dir, target, monitor, score, &err)) {
     sw_emit_text(p->e, SP_TEXT_WARNING, "--ckpt_path best is out of date: %s\n", err.text);
     return;
   }

@@ -35,7 +35,7 @@ bool sw_publish_goes_on(const struct sw_publish *p);
 /* The committed step as `name`: saved now, unless this step was saved before. */
 SP_NODISCARD sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err *err);
 
-/* Records which name is best. monitor NULL: the newest. */
+/* Records which name is best. monitor "": the newest. */
 void sw_publish_best(struct sw_publish *p, const char *name, const char *monitor, double score);
 
 void sw_publish_remove(struct sw_publish *p, const char *name);

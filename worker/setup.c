@@ -383,7 +383,7 @@ static sp_status choose_kernels(struct sw_setup *s, struct sp_err *err) {
                    "trainer.precision 64-true runs on trainer.kernels ref alone");
   }
   int64_t threads = t->threads == SP_INT_AUTO || t->threads <= 0 ? stk_cpu_count() : t->threads;
-  return stk_pool_new((int)threads, true, &s->pool, err);
+  return stk_pool_make((int)threads, true, &s->pool, err);
 }
 
 /* "-fuse" switches a pass off. */
@@ -418,6 +418,7 @@ static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
                                  .pool = s->pool,
                                  .real_bits = t->precision == SP_PRECISION_64 ? 64 : 32,
                                  .n_lanes = (int32_t)t->lanes,
+                                 .n_slots = s->n_slots,
                                  .accumulate = t->accumulate_grad_batches,
                                  .seed = (uint64_t)s->job->root.seed_everything,
                                  .fuse = true,
@@ -540,14 +541,16 @@ static void limit_setup(void) {
   alarm(good ? (unsigned)seconds : SETUP_SECONDS);
 }
 
-sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args, stk_stage stage,
-                        struct sw_setup *out, struct sp_err *err) {
+sp_status sw_setup_prepare(const struct sw_setup_spec *spec, struct sw_setup *out,
+                           struct sp_err *err) {
   struct sw_setup *s = out;
+  stk_stage stage = spec->stage;
   memset(s, 0, sizeof *s);
   s->opener = sw_inflate_opener(&s->inflate);
-  s->memory = (struct stk_memory){get_region, s};
+  s->memory = spec->memory ? *spec->memory : (struct stk_memory){get_region, s};
+  s->n_slots = spec->n_slots;
   stk_fp_enter();
-  sp_status st = sp_job_load(file, args, n_args, &s->job, err);
+  sp_status st = sp_job_load(spec->file, spec->args, spec->n_args, &s->job, err);
   limit_setup();
   st = st ? st : open_module(s, err);
   alarm(0);
@@ -563,6 +566,13 @@ sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args
   st = st || samples_text ? st : open_loaders(s, stage, err);
   alarm(0);
   return st ? place_complaint(s, err) : SP_OK;
+}
+
+sp_status sw_setup_open(const char *file, const char *const *args, size_t n_args, stk_stage stage,
+                        struct sw_setup *out, struct sp_err *err) {
+  struct sw_setup_spec spec = {.file = file, .args = args, .n_args = n_args, .stage = stage};
+  sp_status st = sw_setup_prepare(&spec, out, err);
+  return st ? st : stk_pool_start(out->pool, stk_pool_n_threads(out->pool), err);
 }
 
 void sw_setup_close(struct sw_setup *s) {

@@ -16,7 +16,7 @@
 #include "proto/job/job.h"
 #include "worker/inflate.h"
 
-enum { SW_REGIONS = 6 };
+enum { SW_REGIONS = 16 };
 
 struct sw_setup {
   struct sp_job *job;
@@ -44,8 +44,22 @@ struct sw_setup {
   } regions[SW_REGIONS];
   int32_t n_regions;
   struct stk_memory memory;
+  int32_t n_slots;
   int64_t n_train_batches, n_val_batches, n_test_batches;
 };
+
+struct sw_setup_spec {
+  const char *file;
+  const char *const *args;
+  size_t n_args;
+  stk_stage stage;
+  const struct stk_memory *memory; /* borrowed; NULL: memory that ends with the process */
+  int32_t n_slots;                 /* 0: 2 */
+};
+
+/* As sw_setup_open, but starts no thread: for a process that forks. stk_pool_start comes later. */
+SP_NODISCARD sp_status sw_setup_prepare(const struct sw_setup_spec *spec, struct sw_setup *out,
+                                        struct sp_err *err);
 
 /* Loads the job file with overrides, the module and its setup; opens the data; makes the session
  * with its training (or, for other verbs, evaluation) program; opens the loaders. Sampling text

@@ -123,30 +123,51 @@ static void host_evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_ba
   sw_emit_event(f->e, &ev);
 }
 
-static sp_status host_save(void *ctx, const char *name, const char *link, struct sp_err *err) {
-  struct fit *f = ctx;
-  (void)link; /* every name is a link */
-  return sw_publish_save(&f->publish, name, err);
+/* The page of the order takes the place of `now` while it is saved. */
+static sp_status save_page(struct fit *f, struct stk_order *o, const char *name,
+                           struct sp_err *err) {
+  struct stk_state *state = stk_session_state(f->s.session);
+  struct stk_control *mine = sp_alloc(state->control_bytes);
+  if (!mine) {
+    return sp_fail(err, SP_ENOMEM, "no memory to save a page");
+  }
+  memcpy(mine, state->now, state->control_bytes);
+  memcpy(state->now, stk_state_order_page(o), state->control_bytes);
+  sp_status st = sw_publish_save(&f->publish, name, err);
+  memcpy(state->now, mine, state->control_bytes);
+  sp_free(mine);
+  return st;
 }
 
-static void host_remove(void *ctx, const char *name) {
-  struct fit *f = ctx;
-  sw_publish_remove(&f->publish, name);
+static sp_status publish_item(struct fit *f, struct stk_order *o, const struct stk_order_item *it,
+                              struct sp_err *err) {
+  const struct stk_ckpt_decision *d = &it->decision;
+  sp_status st = d->save[0] ? save_page(f, o, d->save, err) : SP_OK;
+  st = st || !d->last[0] ? st : save_page(f, o, d->last, err);
+  for (size_t k = 0; k < d->n_remove && !st; k++) {
+    sw_publish_remove(&f->publish, d->remove[k]);
+  }
+  if (!st && it->tell_best) {
+    sw_publish_best(&f->publish, it->best_name, it->best_monitor, it->best_score);
+  }
+  return st;
 }
 
-static void host_best(void *ctx, const char *name, const char *monitor, double score) {
+static void host_ordered(void *ctx, struct stk_order *o) {
   struct fit *f = ctx;
-  sw_publish_best(&f->publish, name, monitor, score);
+  struct sp_err err = {0};
+  sp_status st = SP_OK;
+  sw_logs_positions(&f->logs, stk_state_order_page(o)->log_position);
+  for (int32_t i = 0; i < o->n_items && !st; i++) {
+    st = publish_item(f, o, &o->items[i], &err);
+  }
+  snprintf(o->error, sizeof o->error, "%.500s", st ? err.text : "");
+  atomic_store_explicit(&o->state, st ? STK_ORDER_FAILED : STK_ORDER_DONE, memory_order_release);
 }
 
 static bool host_exists(void *ctx, const char *name) {
   const struct fit *f = ctx;
   return sw_publish_exists(&f->publish, name);
-}
-
-static void host_positions(void *ctx, int64_t out[STK_CONTROL_LOGGERS]) {
-  const struct fit *f = ctx;
-  sw_logs_positions(&f->logs, out);
 }
 
 /* ---- configuration */
@@ -381,11 +402,8 @@ static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, si
                                 .progress = host_progress,
                                 .metrics = host_metrics,
                                 .evaluated = host_evaluated,
-                                .save = host_save,
-                                .remove = host_remove,
-                                .best = host_best,
+                                .ordered = host_ordered,
                                 .exists = host_exists,
-                                .positions = host_positions,
                                 .say = host_say};
   st = add_callbacks(f, err);
   st = st ? st : sw_logs_check(f->s.job, err);
@@ -432,7 +450,7 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
     tell_stop(f, why);
     bool unsaved = !st && why != STK_STOP_SIGNAL && f->publish.failed.status;
     if (!st && why == STK_STOP_SIGNAL) {
-      st = sw_publish_save(&f->publish, "last", &err);
+      st = stk_fit_save(loop, "last", &err);
       r.status = SP_ECANCELED;
       r.exit = SP_EXIT_JOB_CANCELED;
     }

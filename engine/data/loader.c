@@ -158,9 +158,6 @@ sp_status stk_loader_open(struct stk_dataset *ds, const struct stk_loader_config
   pthread_cond_init(&ld->wake, NULL);
   pthread_cond_init(&ld->idle, NULL);
   st = make_slots(ld, err);
-  if (st == SP_OK && config->prefetch) {
-    st = start_thread(ld, err);
-  }
   if (st != SP_OK) {
     stk_loader_close(ld);
     return st;
@@ -225,6 +222,7 @@ sp_status stk_loader_next(struct stk_loader *ld, struct stk_loader_at at,
                           const struct stk_loader_at *then, struct stk_loader_batch *out,
                           struct sp_err *err) {
   const struct stk_sampler *sampler = &ld->config.sampler;
+  sp_status st;
   if (at.lane < 0 || at.lane >= sampler->n_lanes ||
       (then && (then->lane < 0 || then->lane >= sampler->n_lanes))) {
     return sp_fail(err, SP_EINVAL, "data: lane %" PRId64 " of %" PRId64, at.lane, sampler->n_lanes);
@@ -243,8 +241,12 @@ sp_status stk_loader_next(struct stk_loader *ld, struct stk_loader_at at,
   }
   ld->held = 1 - ld->held;
   *out = ahead->batch;
-  if (then && ld->has_thread) {
+  if (!then || !ld->config.prefetch) {
+    return SP_OK;
+  }
+  st = ld->has_thread ? SP_OK : start_thread(ld, err);
+  if (!st) {
     start_ahead(ld, then);
   }
-  return SP_OK;
+  return st;
 }

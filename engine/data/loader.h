@@ -5,6 +5,8 @@
  * position asked for and on nothing else: a wrong guess costs time, never another result. Errors
  * are values and belong to the position whose read failed.
  *
+ * The thread starts with the first batch that is read ahead: a loader can be opened before a fork.
+ *
  * Threads: one caller at a time. The data set is borrowed and outlives the loader.
  */
 #ifndef STK_DATA_LOADER_H

@@ -58,6 +58,7 @@ struct stk_pool {
   _Alignas(LINE) int n_threads; /* the caller included */
   int n_started;
   int64_t spin_cycles;
+  bool pin; /* asked for */
   bool pinned;
   cpu_set_t affinity; /* the caller's, put back by stk_pool_free */
   struct worker workers[];
@@ -153,12 +154,12 @@ void stk_pool_run(stk_pool *pool, stk_pool_fn fn, void *ctx, int64_t n_units) {
     return;
   }
   const uint32_t previous = stk_fp_enter();
-  if (n_units == 1 || pool->n_threads == 1) {
+  if (n_units == 1 || pool->n_started == 0) {
     fn(ctx, 0, n_units, 0);
     stk_fp_leave(previous);
     return;
   }
-  const int64_t pieces = (int64_t)pool->n_threads * CHUNKS_PER_THREAD;
+  const int64_t pieces = (int64_t)(pool->n_started + 1) * CHUNKS_PER_THREAD;
   pool->fn = fn;
   pool->ctx = ctx;
   pool->n_units = n_units;
@@ -190,7 +191,7 @@ static void pin_thread(pthread_t thread, const cpu_set_t *mask, int i) {
 
 static void pool_pin(stk_pool *pool) {
   if (pthread_getaffinity_np(pthread_self(), sizeof pool->affinity, &pool->affinity) != 0 ||
-      CPU_COUNT(&pool->affinity) < pool->n_threads) {
+      CPU_COUNT(&pool->affinity) < pool->n_started + 1) {
     return;
   }
   pin_thread(pthread_self(), &pool->affinity, 0);
@@ -201,7 +202,7 @@ static void pool_pin(stk_pool *pool) {
 }
 
 /* Workers take no signals: those are the program's main thread's. */
-static int pool_start(stk_pool *pool) {
+static int start_threads(stk_pool *pool, int n_threads) {
   sigset_t all, old;
   sigfillset(&all);
   pthread_attr_t attr;
@@ -211,7 +212,7 @@ static int pool_start(stk_pool *pool) {
   }
   pthread_attr_setstacksize(&attr, STACK_BYTES);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  for (int i = 0; i < pool->n_threads - 1 && rc == 0; i++) {
+  for (int i = 0; i < n_threads - 1 && rc == 0; i++) {
     struct worker *w = &pool->workers[i];
     w->pool = pool;
     w->index = i + 1;
@@ -226,7 +227,7 @@ static int pool_start(stk_pool *pool) {
   return rc;
 }
 
-sp_status stk_pool_new(int n_threads, bool pin, stk_pool **out_pool, struct sp_err *err) {
+sp_status stk_pool_make(int n_threads, bool pin, stk_pool **out_pool, struct sp_err *err) {
   if (n_threads < 0 || n_threads > STK_POOL_MAX_THREADS) {
     return sp_fail(err, SP_EINVAL, "thread pool: %d threads: must be 0 (all CPUs) .. %d", n_threads,
                    STK_POOL_MAX_THREADS);
@@ -241,27 +242,46 @@ sp_status stk_pool_new(int n_threads, bool pin, stk_pool **out_pool, struct sp_e
     return sp_fail(err, SP_ENOMEM, "thread pool: out of memory");
   }
   pool->n_threads = n_threads;
-  pool->spin_cycles = n_threads <= n_cpus ? SPIN_CYCLES : 0;
-  const int rc = pool_start(pool);
+  pool->pin = pin;
+  *out_pool = pool;
+  return SP_OK;
+}
+
+sp_status stk_pool_start(stk_pool *pool, int n_threads, struct sp_err *err) {
+  if (n_threads < 1 || n_threads > pool->n_threads) {
+    return sp_fail(err, SP_EINVAL, "thread pool: %d threads in a pool made for %d", n_threads,
+                   pool->n_threads);
+  }
+  stk_pool_stop(pool);
+  pool->spin_cycles = n_threads <= stk_cpu_count() ? SPIN_CYCLES : 0;
+  const int rc = start_threads(pool, n_threads);
   if (rc != 0) {
     const int started = pool->n_started;
-    stk_pool_free(pool);
+    stk_pool_stop(pool);
     return sp_fail(err, SP_EIO,
                    "thread pool: starting thread %d of %d: %s; lower the number of "
                    "threads or raise the limit (ulimit -u)",
                    started + 2, n_threads, strerror(rc));
   }
-  if (pin) {
+  if (pool->pin) {
     pool_pin(pool);
+  }
+  return SP_OK;
+}
+
+sp_status stk_pool_new(int n_threads, bool pin, stk_pool **out_pool, struct sp_err *err) {
+  stk_pool *pool = NULL;
+  sp_status st = stk_pool_make(n_threads, pin, &pool, err);
+  st = st ? st : stk_pool_start(pool, pool->n_threads, err);
+  if (st) {
+    stk_pool_free(pool);
+    return st;
   }
   *out_pool = pool;
   return SP_OK;
 }
 
-void stk_pool_free(stk_pool *pool) {
-  if (!pool) {
-    return;
-  }
+void stk_pool_stop(stk_pool *pool) {
   atomic_store(&pool->stop, true);
   atomic_fetch_add(&pool->ticket, 1u << GENERATION_SHIFT); /* a sleeper's value is stale now */
   futex_wake(&pool->ticket, INT_MAX);
@@ -271,7 +291,17 @@ void stk_pool_free(stk_pool *pool) {
   if (pool->pinned) {
     pthread_setaffinity_np(pthread_self(), sizeof pool->affinity, &pool->affinity);
   }
-  sp_free_aligned(pool);
+  pool->n_started = 0;
+  pool->pinned = false;
+  atomic_store(&pool->ticket, 0);
+  atomic_store(&pool->stop, false);
+}
+
+void stk_pool_free(stk_pool *pool) {
+  if (pool) {
+    stk_pool_stop(pool);
+    sp_free_aligned(pool);
+  }
 }
 
 int stk_pool_n_threads(const stk_pool *pool) {

@@ -10,7 +10,7 @@
  * thread, the caller included, computes under the engine's floating-point environment (fpenv.h).
  *
  * A pool belongs to the thread that made it: run and free are called there only, and not from
- * inside a unit. Threads do not survive fork: make the pool afterwards.
+ * inside a unit. Threads do not survive fork: start them afterwards.
  */
 #ifndef STK_EXEC_POOL_H
 #define STK_EXEC_POOL_H
@@ -35,9 +35,22 @@ typedef void (*stk_pool_fn)(void *ctx, int64_t lo, int64_t hi, int thread);
 SP_NODISCARD sp_status stk_pool_new(int n_threads, bool pin, stk_pool **out_pool,
                                     struct sp_err *err);
 
-/* Ends and joins the threads. Accepts NULL. */
+/* A pool of up to n_threads that has started none: runs happen in the caller until stk_pool_start.
+ * What a process makes before it forks. */
+SP_NODISCARD sp_status stk_pool_make(int n_threads, bool pin, stk_pool **out_pool,
+                                     struct sp_err *err);
+
+/* Starts n_threads - 1 threads, at most what the pool was made for, and pins them to the CPUs that
+ * the caller may use now; threads from before are ended first. */
+SP_NODISCARD sp_status stk_pool_start(stk_pool *pool, int n_threads, struct sp_err *err);
+
+/* Ends and joins the threads; runs happen in the caller again. */
+void stk_pool_stop(stk_pool *pool);
+
+/* Stops and releases. Accepts NULL. */
 void stk_pool_free(stk_pool *pool);
 
+/* What it was made for: thread numbers are below this. */
 int stk_pool_n_threads(const stk_pool *pool);
 
 /* Runs fn over units 0 .. n_units-1 (none if n_units <= 0) and waits for all of them. */

@@ -74,6 +74,16 @@ struct stk_control {
       n_acc; /* struct stk_acc [n_lanes][STK_GRAPH_MAX_LOGS] of the training epoch */
 };
 
+/* Behind the part of the page that a checkpoint holds and that the state's hash covers: what is
+ * committed with a step and means something only while the run's regions stand. */
+struct stk_journal {
+  uint64_t rows_head;   /* bytes of metric rows emitted so far (worker/rows.h) */
+  uint64_t order_seq;   /* number of the newest order to publish; 0: none yet */
+  uint64_t settled_seq; /* orders up to this one have been answered, and the page knows how */
+  int32_t is_kept;      /* the kept page stands (engine/trainer/fit.c) */
+  int32_t reserved;
+};
+
 static inline void *stk_control_module(struct stk_control *c) {
   return (uint8_t *)c + c->module_offset;
 }

@@ -45,44 +45,59 @@ static void control_init(struct stk_state *s, const struct stk_module *m, int32_
       c->acc_offset +
       (uint32_t)up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN);
   c->module_bytes = (uint32_t)m->def->state_size;
+  s->write = 1;
 }
 
 static sp_status get_memory(struct stk_state *s, const struct stk_memory *mem, struct sp_err *err) {
-  static const char *const names[3][2] = {
-      {"slot-a", "slot-b"}, {"running-a", "running-b"}, {"control-a", "control-b"}};
-  int64_t bytes[3] = {s->layout.section_bytes * s->layout.n_sections,
-                      s->layout.running_bytes + ALIGN, (int64_t)s->control_bytes};
-  for (int32_t k = 0; k < 6; k++) {
-    void *p = NULL;
-    sp_status st = mem->get(mem->ctx, names[k / 2][k % 2], (size_t)up(bytes[k / 2], PAGE), &p, err);
-    if (st) {
-      return st;
-    }
-    if (k < 2) {
-      s->slot[k] = p;
-    } else if (k < 4) {
-      s->running[k - 2] = p;
-    } else {
-      s->control[k - 4] = p;
+  int64_t slot = s->layout.section_bytes * s->layout.n_sections;
+  int64_t order = up((int64_t)(sizeof(struct stk_order) + s->control_bytes), ALIGN);
+  void *orders = NULL;
+  const struct {
+    const char *name;
+    int64_t bytes;
+    void **p;
+  } regions[] = {
+      {"slot-a", slot, (void **)&s->slot[0]},
+      {"slot-b", slot, (void **)&s->slot[1]},
+      {"slot-c", s->n_slots > 2 ? slot : 0, (void **)&s->slot[2]},
+      {"running-a", s->layout.running_bytes + ALIGN, (void **)&s->running[0]},
+      {"running-b", s->layout.running_bytes + ALIGN, (void **)&s->running[1]},
+      {"running-c", s->n_slots > 2 ? s->layout.running_bytes + ALIGN : 0, (void **)&s->running[2]},
+      {"control-a", (int64_t)s->page_bytes, (void **)&s->control[0]},
+      {"control-b", (int64_t)s->page_bytes, (void **)&s->control[1]},
+      {"orders", 2 * order, &orders},
+      {"kept", (int64_t)s->control_bytes, (void **)&s->kept},
+  };
+  for (size_t i = 0; i < sizeof regions / sizeof *regions; i++) {
+    if (regions[i].bytes > 0 || i < 2) {
+      size_t bytes = (size_t)up(regions[i].bytes > 0 ? regions[i].bytes : 1, PAGE);
+      sp_status st = mem->get(mem->ctx, regions[i].name, bytes, regions[i].p, err);
+      if (st) {
+        return st;
+      }
     }
   }
+  s->orders[0] = orders;
+  s->orders[1] = (struct stk_order *)(void *)((uint8_t *)orders + order);
   return SP_OK;
 }
 
-sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t n_sections,
-                        int32_t n_lanes, const struct stk_memory *memory, struct stk_state **out_s,
+sp_status stk_state_new(const struct stk_module *m, const struct stk_state_spec *spec,
+                        const struct stk_memory *memory, struct stk_state **out_s,
                         struct sp_err *err) {
   struct stk_state *s = sp_alloc(sizeof *s);
   if (!s) {
     return sp_fail(err, SP_ENOMEM, "no memory for the state");
   }
-  s->layout.real_bytes = real_bytes;
-  s->layout.n_sections = n_sections;
+  s->layout.real_bytes = spec->real_bytes;
+  s->layout.n_sections = spec->n_sections;
+  s->n_slots = spec->n_slots;
   s->control_bytes =
       (size_t)(up(sizeof(struct stk_control), ALIGN) +
-               up((int64_t)sizeof(struct stk_acc) * n_lanes * STK_GRAPH_MAX_LOGS, ALIGN) +
+               up((int64_t)sizeof(struct stk_acc) * spec->n_lanes * STK_GRAPH_MAX_LOGS, ALIGN) +
                up((int64_t)m->def->state_size, ALIGN));
-  s->now = sp_alloc(s->control_bytes);
+  s->page_bytes = s->control_bytes + (size_t)up(sizeof(struct stk_journal), ALIGN);
+  s->now = sp_alloc(s->page_bytes);
   s->identity = sp_alloc(s->control_bytes);
   sp_status st = s->now && s->identity ? lay_out(m, &s->layout, err)
                                        : sp_fail(err, SP_ENOMEM, "no memory for the control page");
@@ -93,7 +108,8 @@ sp_status stk_state_new(const struct stk_module *m, int32_t real_bytes, int32_t 
     stk_state_free(s);
     return st;
   }
-  control_init(s, m, n_lanes);
+  s->journal = (struct stk_journal *)(void *)((uint8_t *)s->now + s->control_bytes);
+  control_init(s, m, spec->n_lanes);
   *out_s = s;
   return SP_OK;
 }
@@ -109,6 +125,15 @@ void stk_state_free(struct stk_state *s) {
   sp_free(s);
 }
 
+static uint64_t seq_of(const struct stk_control *page) {
+  return atomic_load_explicit((const _Atomic uint64_t *)&page->seq, memory_order_acquire);
+}
+
+const struct stk_control *stk_state_committed(const struct stk_state *s) {
+  uint64_t a = seq_of(s->control[0]), b = seq_of(s->control[1]);
+  return a == 0 && b == 0 ? NULL : s->control[b > a ? 1 : 0];
+}
+
 void stk_state_commit(struct stk_state *s) {
   uint64_t a = s->control[0]->seq, b = s->control[1]->seq;
   struct stk_control *page = s->control[a > b ? 1 : 0];
@@ -116,9 +141,29 @@ void stk_state_commit(struct stk_state *s) {
   atomic_store_explicit((_Atomic uint64_t *)&page->seq, 0, memory_order_relaxed);
   atomic_thread_fence(memory_order_release);
   memcpy((uint8_t *)page + sizeof page->seq, (uint8_t *)s->now + sizeof page->seq,
-         s->control_bytes - sizeof page->seq);
+         s->page_bytes - sizeof page->seq);
   s->now->seq = seq;
   atomic_store_explicit((_Atomic uint64_t *)&page->seq, seq, memory_order_release);
+}
+
+bool stk_state_choose(struct stk_state *s, int32_t pinned) {
+  for (int32_t i = 0; i < s->n_slots; i++) {
+    int32_t slot = (s->now->slot + 1 + i) % s->n_slots;
+    if (slot != s->now->slot && slot != pinned) {
+      s->write = slot;
+      return true;
+    }
+  }
+  return false;
+}
+
+bool stk_state_reload(struct stk_state *s) {
+  const struct stk_control *page = stk_state_committed(s);
+  if (!page) {
+    return false;
+  }
+  memcpy(s->now, page, s->page_bytes);
+  return stk_state_choose(s, -1);
 }
 
 static struct stk_fill fill_of(const struct stk_param *p) {
@@ -191,7 +236,6 @@ void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t se
                           .at = s->slot[0] + s->layout.param_offset[i]},
          pool);
   }
-  memcpy(s->slot[1], s->slot[0], (size_t)s->layout.section_bytes);
   for (int32_t i = 0; i < m->n_running; i++) {
     fill((struct filling){.fill = {.kind = STK_FILL_CONSTANT, .a = m->running[i].initial},
                           .name = m->running[i].name,
@@ -200,7 +244,14 @@ void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t se
                           .at = s->running[0] + s->layout.running_offset[i]},
          NULL);
   }
-  memcpy(s->running[1], s->running[0], (size_t)s->layout.running_bytes);
+  stk_state_mirror(s, s->layout.section_bytes);
+}
+
+void stk_state_mirror(struct stk_state *s, int64_t bytes) {
+  for (int32_t i = 1; i < s->n_slots; i++) {
+    memcpy(s->slot[i], s->slot[0], (size_t)bytes);
+    memcpy(s->running[i], s->running[0], (size_t)s->layout.running_bytes);
+  }
 }
 
 static void hash_reals(struct sp_sha256 *h, const uint8_t *p, int64_t bytes, int32_t real_bytes) {

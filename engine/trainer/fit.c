@@ -10,14 +10,6 @@
 #include "engine/trainer/run.h"
 #include "proto/base/mem.h"
 
-enum { PENDING_SAVES = STK_CONTROL_CKPT };
-
-struct pending {
-  int32_t ckpt;
-  struct stk_ckpt_decision decision;
-  struct stk_model_checkpoint before; /* what the page held, to put back when publishing fails */
-};
-
 /* A series of the learning rate monitor; "": its name does not fit. */
 struct rate_name {
   char text[72];
@@ -33,15 +25,13 @@ struct stk_fit {
   struct stk_logged logged; /* of the last step */
   double loss;
   int64_t samples;
-  struct pending saves[PENDING_SAVES];
-  int32_t n_saves;
+  struct stk_order_item items[STK_CONTROL_CKPT]; /* decided in this phase */
+  int32_t n_items;
+  struct stk_order *open;       /* the order that has no answer yet, NULL: none */
   double *lr;                   /* per parameter group */
   struct rate_name *rate_names; /* [group][quantity] */
   struct stk_log_names names;   /* of the training graph */
-  struct stk_control *kept;     /* the page from which a run that ends here goes on exactly */
-  struct stk_control *swapped;  /* scratch of do_saves */
-  bool is_kept;
-  bool torn; /* a validation was stopped inside: its rows are not committed */
+  bool torn;                    /* a validation was stopped inside: its rows are not committed */
 };
 
 enum { LR_QUANTITIES = 3, MAX_ROWS = LR_QUANTITIES * (SP_GROUPS_MAX + 1) + STK_GRAPH_MAX_LOGS };
@@ -93,6 +83,159 @@ static const stk_run_hooks *hooks_of(const stk_fit *f) {
   return h ? h : &none;
 }
 
+/* ---- checkpoints */
+
+static struct stk_journal *journal_of(const stk_fit *f) {
+  return stk_session_state(f->s)->journal;
+}
+
+/* A run whose limits cut an epoch still goes through the epoch's end, as Lightning's does; but what
+ * it publishes from here on is this page, from which a run with other limits goes on inside the
+ * epoch, with the bits of a run that was never cut. */
+static void keep_page(stk_fit *f) {
+  struct stk_state *state = stk_session_state(f->s);
+  memcpy(state->kept, f->now, state->control_bytes);
+  journal_of(f)->is_kept = 1;
+}
+
+static uint32_t answer_of(const struct stk_order *o) {
+  return atomic_load_explicit(&o->state, memory_order_acquire);
+}
+
+/* Takes the answer to the open order, if there is one: of what failed, the page forgets that it
+ * was saved. Nothing older was removed then. */
+static void settle(stk_fit *f) {
+  struct stk_order *o = f->open;
+  if (!o || answer_of(o) == STK_ORDER_OPEN) {
+    return;
+  }
+  for (int32_t i = 0; answer_of(o) == STK_ORDER_FAILED && i < o->n_items; i++) {
+    const struct stk_order_item *it = &o->items[i];
+    if (it->ckpt >= 0) {
+      int64_t deferred = f->now->ckpt[it->ckpt].deferred;
+      f->now->ckpt[it->ckpt] = it->before;
+      f->now->ckpt[it->ckpt].deferred = deferred;
+    }
+  }
+  journal_of(f)->settled_seq = o->seq;
+  f->open = NULL;
+}
+
+static sp_status wait_for_order(stk_fit *f, struct sp_err *err) {
+  const struct stk_host *h = &f->c.host;
+  sp_status st = f->open && h->wait ? h->wait(h->ctx, f->open, err) : SP_OK;
+  if (!st) {
+    settle(f);
+  }
+  return st;
+}
+
+/* A page that another process committed: an order of its that has no answer yet, or one that the
+ * page does not know, is the loop's again. */
+static void reopen(stk_fit *f) {
+  const struct stk_journal *j = journal_of(f);
+  struct stk_order *o = stk_session_state(f->s)->orders[j->order_seq % 2];
+  if (j->order_seq > j->settled_seq && o->seq == j->order_seq) {
+    f->open = o;
+    settle(f);
+  }
+}
+
+/* What "best" is once `it` is published, by the first callback. */
+static void name_best(const stk_fit *f, struct stk_order_item *it) {
+  const struct stk_model_checkpoint *c = &f->now->ckpt[0];
+  const char *monitor = f->c.ckpt[0].options.monitor;
+  const char *name = monitor ? c->best.name : it->decision.save;
+  it->tell_best = it->ckpt == 0 && *name;
+  memmove(it->best_name, name, sizeof it->best_name);
+  snprintf(it->best_monitor, sizeof it->best_monitor, "%s", monitor ? monitor : "");
+  it->best_score = monitor ? c->best.score : (double)NAN;
+}
+
+/* One callback at one moment. When it wants to save while an order is open, the answer is waited
+ * for, and the question put again: names depend on what was published. */
+static sp_status decide_one(stk_fit *f, int32_t i, const struct stk_ckpt_situation *now,
+                            struct sp_err *err) {
+  struct stk_order_item *it = &f->items[f->n_items];
+  struct stk_ckpt_decision *d = &it->decision;
+  const struct stk_model_checkpoint_options *o = &f->c.ckpt[i].options;
+  sp_status st = stk_model_checkpoint_decide(&f->now->ckpt[i], o, now, d, err);
+  if (!st && f->open && (d->save[0] || d->last[0])) {
+    st = wait_for_order(f, err);
+    st = st ? st : stk_model_checkpoint_decide(&f->now->ckpt[i], o, now, d, err);
+  }
+  if (st) {
+    return st;
+  }
+  it->ckpt = i;
+  it->before = f->now->ckpt[i];
+  stk_model_checkpoint_commit(&f->now->ckpt[i], o, now, d);
+  name_best(f, it);
+  f->n_items += d->save[0] || d->last[0] ? 1 : 0;
+  return SP_OK;
+}
+
+static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool validation_next,
+                              struct sp_err *err) {
+  const char *names[STK_CONTROL_METRICS];
+  double values[STK_CONTROL_METRICS];
+  /* The last epoch is over when training ends. */
+  int64_t over = moment == STK_CKPT_TRAIN_END && f->now->epoch > 0 ? 1 : 0;
+  int64_t epoch = f->now->epoch - over;
+  sp_status st = SP_OK;
+  for (int32_t i = 0; i < f->now->n_metrics; i++) {
+    names[i] = f->now->metrics[i].name;
+    values[i] = f->now->metrics[i].value;
+  }
+  for (int32_t i = 0; i < f->c.n_ckpt && !st; i++) {
+    struct stk_ckpt_situation now = {
+        .moment = moment,
+        .validation_next = validation_next,
+        .exists = f->c.host.exists,
+        .ctx = f->c.host.ctx,
+        .scores = {epoch, f->now->global_step, (size_t)f->now->n_metrics, names, values}};
+    st = decide_one(f, i, &now, err);
+  }
+  return st;
+}
+
+/* Writes what was decided into its place, before the commit that makes it an order. A kept page is
+ * what is saved, with what the callbacks know now. */
+static struct stk_order *write_order(stk_fit *f) {
+  struct stk_state *state = stk_session_state(f->s);
+  struct stk_journal *j = state->journal;
+  struct stk_order *o = state->orders[(j->order_seq + 1) % 2];
+  struct stk_control *page = stk_state_order_page(o);
+  o->seq = ++j->order_seq;
+  o->slot = f->now->slot;
+  o->step = f->now->global_step;
+  o->rows_head = j->rows_head;
+  o->n_items = f->n_items;
+  o->error[0] = '\0';
+  memcpy(o->items, f->items, sizeof *o->items * (size_t)f->n_items);
+  memcpy(page, j->is_kept ? state->kept : f->now, state->control_bytes);
+  memcpy(page->ckpt, f->now->ckpt, sizeof page->ckpt);
+  o->epoch = page->epoch;
+  atomic_store_explicit(&o->state, STK_ORDER_OPEN, memory_order_release);
+  return o;
+}
+
+/* Commits `now`, and with it what was decided. */
+static void commit(stk_fit *f) {
+  const struct stk_host *h = &f->c.host;
+  struct stk_order *o = f->n_items ? write_order(f) : NULL;
+  stk_state_commit(stk_session_state(f->s));
+  f->n_items = 0;
+  if (o) {
+    f->open = o;
+    if (h->ordered) {
+      h->ordered(h->ctx, o);
+    } else {
+      atomic_store_explicit(&o->state, STK_ORDER_DONE, memory_order_release);
+    }
+  }
+}
+
 /* ---- making */
 
 static void name_rates(stk_fit *f) {
@@ -132,11 +275,9 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   f->s = s;
   f->now = stk_session_state(s)->now;
   f->run = (struct stk_run){.control = f->now, .host = &f->c.host, .session = s};
-  size_t n_groups = stk_session_optimizer(s)->n_groups, page = stk_session_state(s)->control_bytes;
+  size_t n_groups = stk_session_optimizer(s)->n_groups;
   f->lr = sp_alloc_array(n_groups, sizeof *f->lr);
   f->rate_names = sp_alloc_array(n_groups * LR_QUANTITIES, sizeof *f->rate_names);
-  f->kept = sp_alloc(page);
-  f->swapped = sp_alloc(page);
   f->started_ns = f->c.host.now_ns ? f->c.host.now_ns(f->c.host.ctx) : 0;
   bool fresh = f->now->seq == 0;
   for (int32_t i = 0; fresh && i < f->c.n_early; i++) {
@@ -149,9 +290,8 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   const struct stk_sampler *sampler = stk_loader_sampler(f->c.train);
   int64_t n0 = stk_sampler_n_samples(sampler, 0);
   int64_t batch = n0 < sampler->batch_size ? n0 : sampler->batch_size;
-  sp_status st = f->lr && f->rate_names && f->kept && f->swapped
-                     ? stk_session_program(s, STK_TRAIN, batch, &p, err)
-                     : sp_fail(err, SP_ENOMEM, "no memory for the fit loop");
+  sp_status st = f->lr && f->rate_names ? stk_session_program(s, STK_TRAIN, batch, &p, err)
+                                        : sp_fail(err, SP_ENOMEM, "no memory for the fit loop");
   if (st) {
     stk_fit_free(f);
     return st;
@@ -160,6 +300,7 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   name_rates(f);
   if (!fresh) {
     go_on(f);
+    reopen(f);
   }
   *out_f = f;
   return SP_OK;
@@ -169,105 +310,8 @@ void stk_fit_free(stk_fit *f) {
   if (f) {
     sp_free(f->lr);
     sp_free(f->rate_names);
-    sp_free(f->kept);
-    sp_free(f->swapped);
   }
   sp_free(f);
-}
-
-/* ---- checkpoints */
-
-/* A run whose limits cut an epoch still goes through the epoch's end, as Lightning's does; but what
- * it publishes from here on is this page, from which a run with other limits goes on inside the
- * epoch, with the bits of a run that was never cut. */
-static void keep_page(stk_fit *f) {
-  memcpy(f->kept, f->now, stk_session_state(f->s)->control_bytes);
-  f->is_kept = true;
-}
-
-static sp_status decide_saves(stk_fit *f, enum stk_ckpt_moment moment, bool validation_next,
-                              struct sp_err *err) {
-  const char *names[STK_CONTROL_METRICS];
-  double values[STK_CONTROL_METRICS];
-  /* The last epoch is over when training ends. */
-  int64_t over = moment == STK_CKPT_TRAIN_END && f->now->epoch > 0 ? 1 : 0;
-  int64_t epoch = f->now->epoch - over;
-  for (int32_t i = 0; i < f->now->n_metrics; i++) {
-    names[i] = f->now->metrics[i].name;
-    values[i] = f->now->metrics[i].value;
-  }
-  for (int32_t i = 0; i < f->c.n_ckpt; i++) {
-    struct stk_ckpt_situation now = {
-        .moment = moment,
-        .validation_next = validation_next,
-        .exists = f->c.host.exists,
-        .ctx = f->c.host.ctx,
-        .scores = {epoch, f->now->global_step, (size_t)f->now->n_metrics, names, values}};
-    struct pending *p = &f->saves[f->n_saves];
-    sp_status st = stk_model_checkpoint_decide(&f->now->ckpt[i], &f->c.ckpt[i].options, &now,
-                                               &p->decision, err);
-    if (st) {
-      return st;
-    }
-    p->ckpt = i;
-    p->before = f->now->ckpt[i];
-    stk_model_checkpoint_commit(&f->now->ckpt[i], &f->c.ckpt[i].options, &now, &p->decision);
-    f->n_saves += p->decision.save[0] || p->decision.last[0] ? 1 : 0;
-  }
-  return SP_OK;
-}
-
-static sp_status publish(stk_fit *f, const struct stk_ckpt_decision *d, struct sp_err *err) {
-  const struct stk_host *h = &f->c.host;
-  sp_status st = d->save[0] ? h->save(h->ctx, d->save, NULL, err) : SP_OK;
-  if (!st && d->last[0]) {
-    st = h->save(h->ctx, d->last, d->last_is_link && d->save[0] ? d->save : NULL, err);
-  }
-  return st;
-}
-
-/* What "best" is now, by the first callback. */
-static void tell_best(stk_fit *f, const struct stk_ckpt_decision *d) {
-  const struct stk_model_checkpoint *c = &f->now->ckpt[0];
-  const char *monitor = f->c.ckpt[0].options.monitor;
-  const char *name = monitor ? c->best.name : d->save;
-  if (f->c.host.best && *name) {
-    f->c.host.best(f->c.host.ctx, name, monitor, monitor ? c->best.score : (double)NAN);
-  }
-}
-
-static void publish_all(stk_fit *f) {
-  for (int32_t i = 0; i < f->n_saves; i++) {
-    const struct pending *p = &f->saves[i];
-    struct sp_err err = {0};
-    if (publish(f, &p->decision, &err)) {
-      f->now->ckpt[p->ckpt] = p->before;
-      continue;
-    }
-    for (size_t k = 0; k < p->decision.n_remove; k++) {
-      f->c.host.remove(f->c.host.ctx, p->decision.remove[k]);
-    }
-    if (p->ckpt == 0) {
-      tell_best(f, &p->decision);
-    }
-  }
-  f->n_saves = 0;
-}
-
-/* After the commit: publishes what was decided, with the kept page if there is one. A failure is
- * told, and the page forgets it; nothing older is removed. */
-static void do_saves(stk_fit *f) {
-  size_t bytes = stk_session_state(f->s)->control_bytes;
-  if (!f->is_kept) {
-    publish_all(f);
-    return;
-  }
-  memcpy(f->swapped, f->now, bytes);
-  memcpy(f->now, f->kept, bytes);
-  memcpy(f->now->ckpt, f->swapped->ckpt, sizeof f->now->ckpt);
-  publish_all(f);
-  memcpy(f->swapped->ckpt, f->now->ckpt, sizeof f->now->ckpt);
-  memcpy(f->now, f->swapped, bytes);
 }
 
 /* ---- early stopping */
@@ -595,7 +639,7 @@ static sp_status phase_validate(stk_fit *f, struct sp_err *err) {
 
 static sp_status phase_epoch_start(stk_fit *f, struct sp_err *err) {
   if (fit_over(f)) {
-    if (!f->is_kept) {
+    if (!journal_of(f)->is_kept) {
       keep_page(f);
     }
     sp_status st = decide_saves(f, STK_CKPT_TRAIN_END, false, err);
@@ -604,7 +648,7 @@ static sp_status phase_epoch_start(stk_fit *f, struct sp_err *err) {
     call(f, hooks_of(f)->on_fit_end);
     return st;
   }
-  f->is_kept = false;
+  journal_of(f)->is_kept = 0;
   f->now->batch = 0;
   f->now->epoch_over = 0;
   memset(
@@ -692,11 +736,25 @@ static stk_action action_of(stk_phase phase) {
                                        : STK_ACTION_EPOCH;
 }
 
+/* The slot that the step will write must not be the one that is being saved. */
+static sp_status free_slot(stk_fit *f, struct sp_err *err) {
+  struct stk_state *state = stk_session_state(f->s);
+  if (stk_state_choose(state, f->open ? f->open->slot : -1)) {
+    return SP_OK;
+  }
+  sp_status st = wait_for_order(f, err);
+  return st || stk_state_choose(state, -1)
+             ? st
+             : sp_fail(err, SP_EINTERNAL, "no slot is free for the next step");
+}
+
 sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
-  f->n_saves = 0;
+  f->n_items = 0;
+  settle(f);
   stk_action action = action_of((stk_phase)f->now->phase);
   int64_t start = stk_profile_start(profiler(f));
-  sp_status st = one_phase(f, err);
+  sp_status st = f->now->phase == STK_PHASE_BATCH ? free_slot(f, err) : SP_OK;
+  st = st ? st : one_phase(f, err);
   bool over = f->now->phase == STK_PHASE_EPOCH_END; /* there was no batch left to run */
   stk_profile_stop(profiler(f), over && action == STK_ACTION_BATCH ? STK_ACTION_EPOCH : action,
                    start);
@@ -704,38 +762,60 @@ sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
     return st;
   }
   start = stk_profile_start(profiler(f));
-  if (f->c.host.positions && !f->torn) {
-    f->c.host.positions(f->c.host.ctx, f->now->log_position);
+  if (f->c.host.rows_head && !f->torn) {
+    journal_of(f)->rows_head = f->c.host.rows_head(f->c.host.ctx);
   }
-  stk_state_commit(stk_session_state(f->s));
-  stk_profile_stop(profiler(f), STK_ACTION_COMMIT, start);
-  if (f->n_saves) {
-    start = stk_profile_start(profiler(f));
-    do_saves(f);
-    stk_state_commit(stk_session_state(f->s));
-    stk_profile_stop(profiler(f), STK_ACTION_SAVE, start);
-  }
+  stk_action what = f->n_items ? STK_ACTION_SAVE : STK_ACTION_COMMIT;
+  commit(f);
+  stk_profile_stop(profiler(f), what, start);
   *out_done = f->now->phase == STK_PHASE_DONE;
   return SP_OK;
 }
 
+sp_status stk_fit_save(stk_fit *f, const char *name, struct sp_err *err) {
+  sp_status st = wait_for_order(f, err);
+  if (st) {
+    return st;
+  }
+  f->items[0] = (struct stk_order_item){.ckpt = -1};
+  snprintf(f->items[0].decision.save, sizeof f->items[0].decision.save, "%s", name);
+  f->n_items = 1;
+  commit(f);
+  const struct stk_order *o = f->open;
+  st = wait_for_order(f, err);
+  if (!st && answer_of(o) == STK_ORDER_FAILED) {
+    st = sp_fail(err, SP_EIO, "%.500s", o->error);
+  }
+  return st;
+}
+
+/* A run that is cut goes on from the kept page, where one stands. */
+static void take_kept(stk_fit *f) {
+  struct stk_state *state = stk_session_state(f->s);
+  if (state->journal->is_kept) {
+    memcpy(state->kept->ckpt, f->now->ckpt, sizeof f->now->ckpt);
+    memcpy(f->now, state->kept, state->control_bytes);
+    state->journal->is_kept = 0;
+  }
+}
+
 sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err) {
-  bool done = f->now->phase == STK_PHASE_DONE;
-  while (!done) {
+  bool done = f->now->phase == STK_PHASE_DONE, stop = false;
+  while (!done && !stop) {
     sp_status st = stk_fit_advance(f, &done, err);
     if (st) {
       return st;
     }
-    if (!done && f->c.host.stop_asked(f->c.host.ctx)) {
-      if (f->is_kept) {
-        memcpy(f->kept->ckpt, f->now->ckpt, sizeof f->kept->ckpt);
-        memcpy(f->now, f->kept, stk_session_state(f->s)->control_bytes);
-        stk_state_commit(stk_session_state(f->s));
-      }
-      *out_why = STK_STOP_SIGNAL;
-      return SP_OK;
-    }
+    stop = !done && f->c.host.stop_asked(f->c.host.ctx);
   }
-  *out_why = (stk_stop)f->now->stop_reason;
+  sp_status st = wait_for_order(f, err);
+  if (st) {
+    return st;
+  }
+  if (stop) {
+    take_kept(f);
+  }
+  stk_state_commit(stk_session_state(f->s));
+  *out_why = stop ? STK_STOP_SIGNAL : (stk_stop)f->now->stop_reason;
   return SP_OK;
 }

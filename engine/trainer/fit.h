@@ -44,17 +44,17 @@ struct stk_host {
                   const double *values);
   void (*evaluated)(void *ctx, stk_stage stage, bool sanity, int64_t n_batches, int32_t n,
                     const char *const *names, const double *values);
-  /* Publishes the committed state under `name`. `is_last`: as the last checkpoint; `link` then
-   * names what it points to. */
-  sp_status (*save)(void *ctx, const char *name, const char *link, struct sp_err *err);
-  void (*remove)(void *ctx, const char *name);
-  /* Of the first ModelCheckpoint: what --ckpt_path best means now. monitor NULL: the newest one.
-   * NULL: nobody wants to know. */
-  void (*best)(void *ctx, const char *name, const char *monitor, double score);
+  /* The order was committed: carries it out, now or later, and answers in it (order.h). NULL:
+   * nothing is published, every order counts as done. */
+  void (*ordered)(void *ctx, struct stk_order *order);
+  /* Returns when the order has an answer; SP_ECANCELED when the loop is to be left instead. NULL:
+   * `ordered` answers before it returns. */
+  sp_status (*wait)(void *ctx, const struct stk_order *order, struct sp_err *err);
   bool (*exists)(void *ctx, const char *name);
   void (*say)(void *ctx, const char *text); /* a sentence for the user */
-  /* What the loggers have written so far: committed with the page. NULL: nothing to keep. */
-  void (*positions)(void *ctx, int64_t out[STK_CONTROL_LOGGERS]);
+  /* How far the rows that were given to `metrics` reach: committed with the page. NULL: nobody
+   * counts them. */
+  uint64_t (*rows_head)(void *ctx);
 };
 
 struct stk_fit_early {
@@ -107,8 +107,12 @@ void stk_fit_free(stk_fit *f);
  * committed state. */
 SP_NODISCARD sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err);
 
-/* Runs to the end, or to the first phase edge after a stop was asked for. */
+/* Runs to the end, or to the first phase edge after a stop was asked for; then every order has its
+ * answer. */
 SP_NODISCARD sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err);
+
+/* Publishes the committed step under `name` and waits for the answer; between phases. */
+SP_NODISCARD sp_status stk_fit_save(stk_fit *f, const char *name, struct sp_err *err);
 
 /* Evaluation alone: the validate and test verbs. Accumulates over n_batches of every lane and
  * reports through host.evaluated, and what is logged per step through host.metrics (not in the

@@ -129,8 +129,9 @@ sp_status stk_session_new(const struct stk_session_config *config, stk_session *
     st = optimizer_new(s, err);
   }
   if (!st) {
-    st = stk_state_new(m, config->real_bits / 8, 1 + s->optimizer->n_moments, config->n_lanes,
-                       config->memory, &s->state, err);
+    struct stk_state_spec spec = {config->real_bits / 8, 1 + s->optimizer->n_moments,
+                                  config->n_lanes, config->n_slots ? config->n_slots : 2};
+    st = stk_state_new(m, &spec, config->memory, &s->state, err);
   }
   if (!st && !buffers_new(s)) {
     st = sp_fail(err, SP_ENOMEM, "no memory for gradients (%lld bytes each)",
@@ -434,7 +435,7 @@ static sp_status lane_gradient(stk_session *s, const struct stk_window *w, int32
     s->rng.batch = b.index;
     s->rng.lane = (uint32_t)lane;
     s->rng.stage = STK_TRAIN;
-    uint8_t *run_out = lane == 0 ? st->running[1 - st->now->running] : s->running_out;
+    uint8_t *run_out = lane == 0 ? st->running[st->write] : s->running_out;
     stk_program_bind(p, STK_BASE_X, b.x);
     stk_program_bind(p, STK_BASE_Y, b.y);
     stk_program_bind(p, STK_BASE_PARAM, stk_state_read_slot(st));
@@ -567,9 +568,11 @@ sp_status stk_session_train(stk_session *s, const struct stk_window *w,
   int64_t start = stk_profile_start(s->c.profiler);
   apply(s, w->lr, scale);
   stk_profile_stop(s->c.profiler, STK_ACTION_OPTIMIZER, start);
-  s->state->now->slot = 1 - s->state->now->slot;
-  s->state->now->running =
-      s->state->layout.running_bytes ? 1 - s->state->now->running : s->state->now->running;
+  s->state->now->slot = s->state->write;
+  s->state->now->running = s->state->layout.running_bytes ? s->state->write : 0;
+  if (!stk_state_choose(s->state, -1)) {
+    return sp_fail(err, SP_EINTERNAL, "no slot is free for the next step");
+  }
   s->state->now->global_step++;
   *out = r;
   return SP_OK;

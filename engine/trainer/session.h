@@ -24,6 +24,7 @@ struct stk_session_config {
   stk_pool *pool;
   int32_t real_bits; /* 32 or 64 */
   int32_t n_lanes;
+  int32_t n_slots; /* 2 or 3; 0: 2 */
   int64_t accumulate;
   uint64_t seed;
   const struct sp_optimizer_opts *optimizer; /* borrowed */
@@ -80,8 +81,9 @@ struct stk_logged {
 const struct stk_optimizer *stk_session_optimizer(const stk_session *s);
 
 /* One optimizer step over all lanes: n_micro micro-batches per lane, gradients reduced, clipped,
- * applied into the other slot. On success `now` names the new slot (not committed yet: that is the
- * loop's). `epoch_acc`: when not NULL every micro-batch is added there too
+ * applied into the write slot (stk_state_choose). On success `now` names the new slot (not
+ * committed yet: that is the loop's). `epoch_acc`: when not NULL every micro-batch is added there
+ * too
  * ([n_lanes][STK_GRAPH_MAX_LOGS]). */
 struct stk_window {
   stk_batch_fn batch;

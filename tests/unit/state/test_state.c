@@ -14,7 +14,7 @@
 #include "engine/state/state.h"
 #include "proto/base/mem.h"
 
-enum { REGIONS = 6, HASH = 32, N_KILLS = 40 };
+enum { REGIONS = 16, HASH = 32, N_KILLS = 40 };
 
 struct fixture {
   struct stk_module *module;
@@ -44,13 +44,14 @@ static sp_status get_region(void *ctx, const char *name, size_t bytes, void **ou
 static void open_state(struct fixture *f, int32_t real_bytes, uint64_t seed) {
   const stk_sample images = {STK_F32, 2, {4, 4}};
   const struct stk_memory memory = {get_region, f};
+  const struct stk_state_spec spec = {real_bytes, 3, 2, 3};
   struct sp_err err = {0};
   *f = (struct fixture){0};
   assert_int_equal(stk_module_new(&stk_model_cnn, &f->module, &err), SP_OK);
   assert_int_equal(stk_module_set_hparam(f->module, "conv1", "3", &err), SP_OK);
   assert_int_equal(stk_module_set_hparam(f->module, "batch_norm", "true", &err), SP_OK);
   assert_int_equal(stk_module_setup(f->module, &images, &err), SP_OK);
-  assert_int_equal(stk_state_new(f->module, real_bytes, 3, 2, &memory, &f->s, &err), SP_OK);
+  assert_int_equal(stk_state_new(f->module, &spec, &memory, &f->s, &err), SP_OK);
   stk_state_init(f->s, f->module, seed, NULL);
   stk_state_commit(f->s);
 }
@@ -234,6 +235,48 @@ static void test_state_hash_sees_every_part(void **state) {
   close_state(&f);
 }
 
+/* The write slot is never the committed one, nor the one that is being saved. */
+static void test_state_a_pinned_slot_is_not_written(void **state) {
+  struct fixture f;
+  (void)state;
+  open_state(&f, 4, 1);
+  for (int32_t now = 0; now < 3; now++) {
+    f.s->now->slot = now;
+    for (int32_t pinned = -1; pinned < 3; pinned++) {
+      assert_true(stk_state_choose(f.s, pinned));
+      assert_int_not_equal(f.s->write, now);
+      assert_int_not_equal(f.s->write, pinned);
+    }
+  }
+  f.s->n_slots = 2;
+  f.s->now->slot = 1;
+  assert_false(stk_state_choose(f.s, 0));
+  assert_true(stk_state_choose(f.s, 1));
+  assert_int_equal(f.s->write, 0);
+  close_state(&f);
+}
+
+/* Another process takes what was committed, journal and all, and nothing that was not. */
+static void test_state_reload_takes_the_committed_page(void **state) {
+  struct fixture f;
+  (void)state;
+  open_state(&f, 4, 1);
+  f.s->now->global_step = 7;
+  f.s->now->slot = 2;
+  f.s->journal->rows_head = 99;
+  stk_state_commit(f.s);
+  f.s->now->global_step = 8;
+  f.s->journal->rows_head = 100;
+  assert_true(stk_state_reload(f.s));
+  assert_int_equal(f.s->now->global_step, 7);
+  assert_int_equal(f.s->journal->rows_head, 99);
+  assert_int_equal(f.s->write, 0);
+  f.s->control[0]->seq = f.s->control[1]->seq = 0;
+  assert_false(stk_state_reload(f.s));
+  assert_null(stk_state_committed(f.s));
+  close_state(&f);
+}
+
 static void test_state_hash_ignores_clocks_slots_and_log_positions(void **state) {
   struct fixture f;
   uint8_t whole[HASH], other[HASH];
@@ -275,6 +318,8 @@ int main(void) {
       tt_test(test_state_init_depends_on_the_seed_alone),
       tt_test(test_state_commit_leaves_the_older_page_whole),
       tt_test(test_state_killed_while_committing_newest_page_is_whole),
+      tt_test(test_state_a_pinned_slot_is_not_written),
+      tt_test(test_state_reload_takes_the_committed_page),
       tt_test(test_state_hash_sees_every_part),
       tt_test(test_state_hash_ignores_clocks_slots_and_log_positions),
       tt_test(test_state_hash_nans_are_one_value),
