@@ -138,6 +138,7 @@ static void show_run_started(struct sc_view *v, const struct sp_event_run_starte
   struct sp_buf b = text_buffer();
   v->ran = true;
   v->fitting = strcmp(e->verb, "fit") == 0;
+  v->n_ranks = e->ranks;
   sp_buf_printf(&b, "%s %s: ", e->verb, e->model);
   put_plural(&b, e->n_params, "parameter", "parameters");
   if (v->fitting) {
@@ -146,6 +147,10 @@ static void show_run_started(struct sc_view *v, const struct sp_event_run_starte
   sp_buf_puts(&b, ", ");
   put_plural(&b, e->lanes, "lane", "lanes");
   sp_buf_puts(&b, ", ");
+  if (e->ranks > 1) {
+    put_plural(&b, e->ranks, "rank", "ranks");
+    sp_buf_puts(&b, ", ");
+  }
   put_plural(&b, e->threads, "thread", "threads");
   sp_buf_printf(&b, ", %s, %s", e->kernels, e->precision);
   if (e->plan_peak_bytes >= 0) {
@@ -294,6 +299,46 @@ static void show_checkpoint(struct sc_view *v, const struct sp_event_checkpoint 
   sp_buf_free(&b);
 }
 
+/* "from the slots, 1 step recomputed" */
+static void put_source(struct sp_buf *b, const struct sp_event_recovery *e) {
+  static const char *const words[] = {[SP_SOURCE_SLOTS] = "from the slots",
+                                      [SP_SOURCE_CHECKPOINT] = "from a checkpoint",
+                                      [SP_SOURCE_START] = "from the start"};
+  sp_buf_printf(b, "%s, ", words[e->source]);
+  put_plural(b, e->n_recomputed, "step", "steps");
+  sp_buf_puts(b, " recomputed");
+}
+
+static void show_recovery(struct sc_view *v, const struct sp_event_recovery *e) {
+  struct sp_buf b = text_buffer();
+  char took[SP_UNIT_TEXT];
+  if (e->ms < 999.5) {
+    snprintf(took, sizeof took, "%.0f ms", e->ms);
+  } else {
+    sp_format_duration((int64_t)(e->ms < 1e12 ? e->ms * 1e6 : 1e18), took);
+  }
+  sp_buf_printf(&b,
+                "%s died at step %" PRId64 " (%s); step %" PRId64
+                " was finished %s later "
+                "(generation %" PRId64 ", ",
+                e->who, e->step, e->cause, e->next_step, took, e->generation);
+  put_source(&b, e);
+  sp_buf_puts(&b, ")\n");
+  print(v, SC_OUT, &b);
+}
+
+/* A change of width is news; a recovery has a line of its own. */
+static void show_generation(struct sc_view *v, const struct sp_event_generation *e) {
+  if (e->n_ranks == v->n_ranks) {
+    return;
+  }
+  struct sp_buf b = text_buffer();
+  put_plural(&b, e->n_ranks, "rank computes", "ranks compute");
+  sp_buf_printf(&b, " from here on (generation %" PRId64 ")\n", e->generation);
+  v->n_ranks = e->n_ranks;
+  print(v, SC_OUT, &b);
+}
+
 static const char *stop_words(enum sp_stop_reason reason) {
   switch (reason) {
     case SP_STOP_SIGNAL:
@@ -395,6 +440,12 @@ void sc_view_event(struct sc_view *v, const struct sp_event *e) {
       return;
     case SP_EVENT_RESULT:
       show_result(v, &e->u.result);
+      return;
+    case SP_EVENT_RECOVERY:
+      show_recovery(v, &e->u.recovery);
+      return;
+    case SP_EVENT_GENERATION:
+      show_generation(v, &e->u.generation);
       return;
     case SP_EVENT_HELLO:
     case SP_EVENT_METRICS:

@@ -58,6 +58,7 @@ struct sc_view {
   sc_stream open_stream; /* ... of this stream */
   bool ran;              /* RunStarted came */
   bool fitting;          /* ... and the verb is fit */
+  int64_t n_ranks;       /* that compute, as last told */
   bool failed_shown;     /* an Error was printed */
   bool have_result;
   enum sp_exit exit;                        /* of the result */

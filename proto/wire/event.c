@@ -1,4 +1,4 @@
-/* Names of stages and the exit code of a status. */
+/* Names of stages and sources, and the exit code of a status. */
 #include "proto/wire/event.h"
 
 enum sp_exit sp_exit_of_status(sp_status status, bool ran) {
@@ -45,6 +45,18 @@ const char *sp_stage_name(enum sp_stage stage) {
       return "test";
     case SP_STAGE_PREDICT:
       return "predict";
+  }
+  return "?";
+}
+
+const char *sp_source_name(enum sp_source source) {
+  switch (source) {
+    case SP_SOURCE_SLOTS:
+      return "slots";
+    case SP_SOURCE_CHECKPOINT:
+      return "checkpoint";
+    case SP_SOURCE_START:
+      return "start";
   }
   return "?";
 }

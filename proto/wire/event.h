@@ -45,6 +45,8 @@ enum sp_event_kind {
   SP_EVENT_OUTPUT = 10,     /* raw bytes for standard output (listings, -o json) */
   SP_EVENT_ERROR = 11,      /* the verb failed; an orderly end follows with Result */
   SP_EVENT_RESULT = 12,     /* last, once */
+  SP_EVENT_RECOVERY = 13,   /* something died, and the job has finished a step since */
+  SP_EVENT_GENERATION = 14, /* the ranks that compute from now on */
 };
 
 enum sp_stage {
@@ -63,6 +65,13 @@ enum sp_stop_reason {
   SP_STOP_MAX_TIME = 3,    /* trainer.max_time */
   SP_STOP_MODULE = 4,      /* a hook of the user's module asked for it */
   SP_STOP_CLIENT_GONE = 5, /* the command that watched went away */
+};
+
+/* Where a recovery took the state from. */
+enum sp_source {
+  SP_SOURCE_SLOTS = 1,      /* memory: the newest committed step */
+  SP_SOURCE_CHECKPOINT = 2, /* the newest valid checkpoint */
+  SP_SOURCE_START = 3,      /* nothing was left: from the first step */
 };
 
 /* Exit codes of `stoker`, and what Result carries. Stable, documented in docs/. */
@@ -190,6 +199,22 @@ struct sp_event_result {
   const char *const *next; /* commands ready to paste */
 };
 
+struct sp_event_recovery {
+  const char *who;   /* "rank 1", "2 ranks", "the supervisor" */
+  const char *cause; /* "killed by signal 9, SIGKILL", "exit code 3", "stopped answering" */
+  int64_t rank;      /* -1: not one rank */
+  int64_t step;      /* committed when it died */
+  int64_t next_step; /* finished first after that */
+  int64_t generation;
+  enum sp_source source;
+  int64_t n_recomputed; /* committed or begun steps that were computed again */
+  double ms;            /* from the death to next_step */
+};
+
+struct sp_event_generation {
+  int64_t generation, n_ranks;
+};
+
 struct sp_event {
   enum sp_event_kind kind;
   union {
@@ -205,6 +230,8 @@ struct sp_event {
     struct sp_event_output output;
     struct sp_event_error error;
     struct sp_event_result result;
+    struct sp_event_recovery recovery;
+    struct sp_event_generation generation;
   } u;
 };
 
@@ -214,5 +241,8 @@ enum sp_exit sp_exit_of_status(sp_status status, bool ran);
 
 /* "train", "sanity check", "validate", "test", "predict"; "?" for anything else. */
 const char *sp_stage_name(enum sp_stage stage);
+
+/* "slots", "checkpoint", "start"; "?" for anything else. */
+const char *sp_source_name(enum sp_source source);
 
 #endif

@@ -2,46 +2,13 @@
 #include "proto/wire/event_io.h"
 
 #include "proto/base/mem.h"
-#include "proto/wire/convert.h"
-#include "proto/wire/frame.h"
-#include "proto/wire/message.h"
+#include "proto/wire/fd_io.h"
+#include "proto/wire/reader.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
-
-struct sp_event_reader {
-  struct sp_splitter splitter;
-  struct sp_convert current; /* what the last event handed out points into */
-};
-
-/* One write that cannot raise SIGPIPE on a socket; plain files and pipes are written as they are.
- * */
-static ssize_t write_some(int fd, const uint8_t *bytes, size_t n) {
-  ssize_t done = send(fd, bytes, n, MSG_NOSIGNAL);
-  return done < 0 && errno == ENOTSOCK ? write(fd, bytes, n) : done;
-}
-
-static sp_status write_frame(int fd, const uint8_t *bytes, size_t n, struct sp_err *err) {
-  while (n > 0) {
-    ssize_t done = write_some(fd, bytes, n);
-    if (done >= 0) {
-      bytes += done;
-      n -= (size_t)done;
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      struct pollfd p = {.fd = fd, .events = POLLOUT};
-      (void)poll(&p, 1, -1);
-    } else if (errno == EPIPE || errno == ECONNRESET) {
-      return sp_fail(err, SP_ECANCELED, "event: the reader is gone");
-    } else if (errno != EINTR) {
-      return sp_fail_errno(err, "event: write");
-    }
-  }
-  return SP_OK;
-}
 
 sp_status sp_event_send(int fd, const struct sp_event *event, struct sp_err *err) {
   uint8_t *frame;
@@ -50,7 +17,7 @@ sp_status sp_event_send(int fd, const struct sp_event *event, struct sp_err *err
   if (status != SP_OK) {
     return status;
   }
-  status = write_frame(fd, frame, n, err);
+  status = sp_fd_send_frame(fd, frame, n, -1, err);
   sp_free(frame);
   return status;
 }
@@ -90,7 +57,11 @@ sp_event_reader *sp_event_reader_new(void) {
 
 void sp_event_reader_free(sp_event_reader *r) {
   if (r) {
+    for (int i = 0; i < r->n_passed; i++) {
+      close(r->passed[i]);
+    }
     sp_convert_clear(&r->current);
+    sp_unpacked_clear(&r->memory);
     sp_splitter_fini(&r->splitter);
     sp_free(r);
   }
@@ -115,31 +86,38 @@ sp_status sp_event_reader_feed(sp_event_reader *r, const void *bytes, size_t n,
   return sp_splitter_feed(&r->splitter, bytes, n, err);
 }
 
+sp_status sp_reader_frame(sp_event_reader *r, bool (*known)(unsigned tag),
+                          struct sp_frame *out_frame, bool *out_have, struct sp_err *err) {
+  sp_convert_clear(&r->current);
+  sp_unpacked_clear(&r->memory);
+  for (;;) {
+    sp_status status = sp_splitter_next(&r->splitter, out_frame, out_have, err);
+    if (status != SP_OK || !*out_have || known(out_frame->tag)) {
+      return status;
+    }
+  }
+}
+
+static bool is_event(unsigned tag) {
+  return sp_event_fields(tag) != NULL;
+}
+
 sp_status sp_event_reader_next(sp_event_reader *r, const struct sp_event **out_event,
                                struct sp_err *err) {
-  sp_convert_clear(&r->current);
-  for (;;) {
-    struct sp_frame frame;
-    bool have;
-    sp_status status = sp_splitter_next(&r->splitter, &frame, &have, err);
-    if (status != SP_OK) {
-      return status;
-    }
-    if (!have) {
-      *out_event = NULL;
-      return SP_OK;
-    }
-    if (!sp_message_descriptor(frame.tag)) {
-      continue;
-    }
-    status = sp_convert_unpack(&r->current, &frame, err);
-    if (status != SP_OK) {
-      r->splitter.failed = true;
-      return status;
-    }
-    *out_event = &r->current.event;
-    return SP_OK;
+  struct sp_frame frame;
+  bool have;
+  *out_event = NULL;
+  sp_status status = sp_reader_frame(r, is_event, &frame, &have, err);
+  if (status != SP_OK || !have) {
+    return status;
   }
+  status = sp_convert_unpack(&r->current, &frame, err);
+  if (status != SP_OK) {
+    r->splitter.failed = true;
+    return status;
+  }
+  *out_event = &r->current.event;
+  return SP_OK;
 }
 
 bool sp_event_reader_torn(const sp_event_reader *r) {

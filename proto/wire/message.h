@@ -1,4 +1,4 @@
-/* Protobuf messages by frame tag: descriptors, and memory with a budget.
+/* Protobuf messages in memory with a budget.
  *
  * A small frame can unpack into far more memory (empty submessages cost bytes on the wire and
  * hundreds in memory), so unpacking draws from a budget of 8 times the frame, at least 256 KiB,
@@ -15,12 +15,10 @@
 
 enum { SP_MESSAGE_BUDGET_FACTOR = 8, SP_MESSAGE_BUDGET_MIN = 256 * 1024 };
 
-/* The descriptor of an event's message, NULL for a tag that this build does not know. */
-const ProtobufCMessageDescriptor *sp_message_descriptor(unsigned tag);
-
-/* Unpacks n bytes; *out_message is released with sp_message_free. SP_ECORRUPT: malformed, or over
- * the budget. */
-SP_NODISCARD sp_status sp_message_unpack(unsigned tag, const uint8_t *bytes, size_t n,
+/* Unpacks n bytes; *out_message is released with sp_message_free, and untouched on failure.
+ * SP_ECORRUPT: malformed, or over the budget. */
+SP_NODISCARD sp_status sp_message_unpack(const ProtobufCMessageDescriptor *descriptor,
+                                         const uint8_t *bytes, size_t n,
                                          ProtobufCMessage **out_message, struct sp_err *err);
 void sp_message_free(ProtobufCMessage *message); /* accepts NULL */
 

@@ -80,6 +80,61 @@ static void test_run_started_says_what_runs(void **state) {
   end(&f);
 }
 
+static void test_ranks_are_told_at_the_start_and_when_they_change(void **state) {
+  (void)state;
+  struct fixture f;
+  begin(&f, false);
+  struct sp_event e = {.kind = SP_EVENT_RUN_STARTED,
+                       .u.run_started = {.verb = "fit",
+                                         .model = "gpt",
+                                         .log_dir = "",
+                                         .resumed_from = "",
+                                         .kernels = "avx2",
+                                         .precision = "32-true",
+                                         .n_params = 5,
+                                         .lanes = 4,
+                                         .ranks = 2,
+                                         .threads = 1,
+                                         .plan_peak_bytes = -1}};
+  sc_view_event(&f.v, &e);
+  saw(&f, ">fit gpt: 5 parameters, 4 lanes, 2 ranks, 1 thread, avx2, 32-true\n");
+  struct sp_event g = {.kind = SP_EVENT_GENERATION, .u.generation = {2, 2}};
+  sc_view_event(&f.v, &g);
+  saw(&f, "");
+  g.u.generation = (struct sp_event_generation){3, 1};
+  sc_view_event(&f.v, &g);
+  saw(&f, ">1 rank computes from here on (generation 3)\n");
+  end(&f);
+}
+
+static void test_recovery_is_one_line(void **state) {
+  (void)state;
+  struct fixture f;
+  begin(&f, false);
+  struct sp_event e = {.kind = SP_EVENT_RECOVERY,
+                       .u.recovery = {.who = "rank 1",
+                                      .cause = "killed by signal 9, SIGKILL",
+                                      .rank = 1,
+                                      .step = 57,
+                                      .next_step = 58,
+                                      .generation = 2,
+                                      .source = SP_SOURCE_SLOTS,
+                                      .n_recomputed = 1,
+                                      .ms = 30.6}};
+  sc_view_event(&f.v, &e);
+  saw(&f,
+      ">rank 1 died at step 57 (killed by signal 9, SIGKILL); step 58 was finished 31 ms later "
+      "(generation 2, from the slots, 1 step recomputed)\n");
+  e.u.recovery.source = SP_SOURCE_CHECKPOINT;
+  e.u.recovery.n_recomputed = 17;
+  e.u.recovery.ms = 2500;
+  sc_view_event(&f.v, &e);
+  saw(&f,
+      ">rank 1 died at step 57 (killed by signal 9, SIGKILL); step 58 was finished 2.50 s later "
+      "(generation 2, from a checkpoint, 17 steps recomputed)\n");
+  end(&f);
+}
+
 static void test_lines_first_then_every_ten_seconds_and_at_the_end(void **state) {
   (void)state;
   struct fixture f;
@@ -291,6 +346,8 @@ static void test_stopped_names_the_reason(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_run_started_says_what_runs),
+      tt_test(test_ranks_are_told_at_the_start_and_when_they_change),
+      tt_test(test_recovery_is_one_line),
       tt_test(test_lines_first_then_every_ten_seconds_and_at_the_end),
       tt_test(test_bar_is_redrawn_at_most_ten_times_a_second),
       tt_test(test_bar_makes_room_for_prints_and_comes_back),

@@ -103,6 +103,33 @@ static void test_summary_comes_back_equal(void **state) {
   sp_convert_clear(&c);
 }
 
+static void test_recovery_comes_back_equal(void **state) {
+  (void)state;
+  struct sp_event e = {.kind = SP_EVENT_RECOVERY,
+                       .u.recovery = {.who = "rank 1",
+                                      .cause = "killed by signal 9, SIGKILL",
+                                      .rank = 1,
+                                      .step = 57,
+                                      .next_step = 58,
+                                      .generation = 2,
+                                      .source = SP_SOURCE_SLOTS,
+                                      .n_recomputed = 1,
+                                      .ms = 31.5}};
+  struct sp_convert c = {0};
+  assert_int_equal(round_trip(&e, &c, NULL), SP_OK);
+  const struct sp_event_recovery *r = &c.event.u.recovery;
+  assert_string_equal(r->who, "rank 1");
+  assert_string_equal(r->cause, "killed by signal 9, SIGKILL");
+  assert_int_equal(r->rank, 1);
+  assert_int_equal(r->step, 57);
+  assert_int_equal(r->next_step, 58);
+  assert_int_equal(r->generation, 2);
+  assert_int_equal(r->source, SP_SOURCE_SLOTS);
+  assert_int_equal(r->n_recomputed, 1);
+  assert_true(r->ms == 31.5);
+  sp_convert_clear(&c);
+}
+
 static void test_every_kind_empty_but_valid_survives(void **state) {
   (void)state;
   struct sp_event all[] = {
@@ -118,7 +145,10 @@ static void test_every_kind_empty_but_valid_survives(void **state) {
       {.kind = SP_EVENT_OUTPUT},
       {.kind = SP_EVENT_ERROR, .u.error = {.status = SP_EIO}},
       {.kind = SP_EVENT_RESULT},
+      {.kind = SP_EVENT_RECOVERY, .u.recovery = {.source = SP_SOURCE_START}},
+      {.kind = SP_EVENT_GENERATION},
   };
+  assert_int_equal(sizeof all / sizeof *all, SP_EVENT_GENERATION);
   struct sp_convert c = {0};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
     assert_int_equal(round_trip(&all[i], &c, NULL), SP_OK);
@@ -237,6 +267,15 @@ static void test_unpack_hostile_fields_are_refused(void **state) {
   assert_int_equal(unpack(SP_EVENT_TEXT, "\x08\x03", 2), SP_ECORRUPT);
   /* Result{exit 15} */
   assert_int_equal(unpack(SP_EVENT_RESULT, "\x10\x0f", 2), SP_ECORRUPT);
+  /* Recovery without a source */
+  assert_int_equal(unpack(SP_EVENT_RECOVERY, "", 0), SP_ECORRUPT);
+}
+
+static void test_unpack_tag_of_no_event_is_unsupported(void **state) {
+  (void)state;
+  assert_int_equal(unpack(0, "", 0), SP_EUNSUPPORTED);
+  assert_int_equal(unpack(SP_EVENT_GENERATION + 1, "", 0), SP_EUNSUPPORTED);
+  assert_int_equal(unpack(UINT16_MAX, "", 0), SP_EUNSUPPORTED);
 }
 
 int main(void) {
@@ -244,6 +283,7 @@ int main(void) {
       tt_test(test_progress_comes_back_equal),
       tt_test(test_result_comes_back_equal),
       tt_test(test_summary_comes_back_equal),
+      tt_test(test_recovery_comes_back_equal),
       tt_test(test_every_kind_empty_but_valid_survives),
       tt_test(test_every_kind_with_each_allocation_failing_reports_no_memory),
       tt_test(test_pack_dirty_text_is_repaired),
@@ -253,6 +293,7 @@ int main(void) {
       tt_test(test_pack_largest_summary_fits_the_frame),
       tt_test(test_unpack_hello_of_another_protocol_says_so),
       tt_test(test_unpack_hostile_fields_are_refused),
+      tt_test(test_unpack_tag_of_no_event_is_unsupported),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
