@@ -53,21 +53,71 @@ V_INLINE void plane_fill(real *to, int64_t n, real value) {
   }
 }
 
-/* n elements at distance `step`; at step 1 whole vectors are written. */
-V_INLINE void plane_copy(real *to, const real *from, int64_t n, int64_t step) {
-  int64_t i = 0;
-  if (step == 1) {
-    for (; i + V_LANES <= n; i += V_LANES) {
-      v_store(to + i, v_load(from + i));
-    }
-    if (i < n) {
-      v_store(to + i, v_load_n(from + i, n - i));
-    }
-  } else {
-    for (; i < n; i++) {
-      to[i] = from[step * i];
-    }
+/* Whole vectors of `value`: up to 15 elements more than n. */
+V_INLINE void plane_fill_over(real *to, int64_t n, real value) {
+  for (int64_t i = 0; i < n; i += V_LANES) {
+    v_store(to + i, v_set1(value));
   }
+}
+
+/* The lanes i .. i + 15 of a row that lie from `left` to end - 1. */
+V_INLINE vmask plane_inside(int64_t i, int64_t left, int64_t end) {
+  const int64_t first = left - i < 0 ? 0 : left - i < V_LANES ? left - i : V_LANES;
+  const int64_t last = end - i < 0 ? 0 : end - i < V_LANES ? end - i : V_LANES;
+  return v_mask_and(v_mask_n(last), v_mask_not(v_mask_n(first)));
+}
+
+V_INLINE vreal plane_masked(const real *from, vmask inside, real pad) {
+  const vreal x = v_load_mask(from, inside);
+  return pad == 0 ? x : v_select(inside, x, v_set1(pad));
+}
+
+/* rows x pitch elements; the columns from `left` to end - 1 are from[0], from[1], ..., rows of
+ * `from` being `width` apart, the others `pad`. A row's surplus is overwritten by the next one. */
+V_INLINE void plane_rows(real *to, int64_t pitch, int64_t rows, const real *from, int64_t width,
+                         int64_t left, int64_t end, real pad) {
+  from -= left;
+  if (pitch <= V_LANES) {
+    const vmask inside = plane_inside(0, left, end);
+    for (int64_t i = 0; i < rows; i++) {
+      v_store(to + i * pitch, plane_masked(from + i * width, inside, pad));
+    }
+    return;
+  }
+  const vmask first = plane_inside(0, left, end);
+  const int64_t last_at = (pitch - 1) / V_LANES * V_LANES;
+  const vmask last = plane_inside(last_at, left, end);
+  for (int64_t i = 0; i < rows; i++) {
+    v_store(to, plane_masked(from, first, pad));
+    for (int64_t j = V_LANES; j < last_at; j += V_LANES) {
+      const bool whole = j >= left && j + V_LANES <= end;
+      v_store(to + j, whole ? v_load(from + j)
+                            : plane_masked(from + j, plane_inside(j, left, end), pad));
+    }
+    v_store(to + last_at, plane_masked(from + last_at, last, pad));
+    to += pitch;
+    from += width;
+  }
+}
+
+/* plane_load of one phase of one channel without strides along the width. `row` is the image's row
+ * of the first one, stride_h apart. */
+V_INLINE void plane_load1(const struct plane *pl, real *to, struct image im, int64_t row,
+                          int64_t rows, real pad) {
+  const int64_t step = pl->stride_h, pitch = pl->pitch;
+  int64_t above = row < 0 ? plane_ceil_div(-row, step) : 0;
+  int64_t below = row < im.h ? plane_ceil_div(im.h - row, step) : 0;
+  above = above < rows ? above : rows;
+  below = below < rows ? below : rows;
+  below = below > above ? below : above;
+  int64_t left = pl->col0 < 0 ? -pl->col0 : 0, end = im.w - pl->col0;
+  left = left < pitch ? left : pitch;
+  end = end < pitch ? end : pitch;
+  end = end > left ? end : left;
+  plane_fill_over(to, above * pitch, pad);
+  plane_rows(to + above * pitch, pitch, below - above,
+             im.p + (row + above * step) * im.w + pl->col0 + left, step * im.w, left, end, pad);
+  plane_fill_over(to + below * pitch, (rows - below) * pitch, pad);
 }
 
 /* One row of one phase: `row` of the image from column col, every stride_w-th. */
@@ -84,7 +134,9 @@ V_INLINE void plane_row(const struct plane *pl, real *to, struct image im, int64
   end = end < pl->pitch ? end : pl->pitch;
   end = end > left ? end : left;
   plane_fill(to, left, pad);
-  plane_copy(to + left, im.p + row * im.w + col + left * step, end - left, step);
+  for (int64_t i = left; i < end; i++) {
+    to[i] = im.p[row * im.w + col + i * step];
+  }
   plane_fill(to + end, pl->pitch - end, pad);
 }
 
@@ -142,6 +194,10 @@ V_INLINE void plane_load(const struct plane *pl, real *to, struct image im, int6
   for (int64_t c = 0; c < channels; c++) {
     for (int64_t a = 0; a < pl->stride_h; a++) {
       real *phase = to + c * pl->channel + a * pl->stride_w * pl->phase;
+      if (pl->stride_w == 1) {
+        plane_load1(pl, phase, im, pl->row0 + a, rows, pad);
+        continue;
+      }
       for (int64_t i = 0; i < rows; i++) {
         const int64_t row = pl->row0 + a + i * pl->stride_h;
         if (halves) {

@@ -7,9 +7,11 @@
  * the window. docs/numerics.md, "Pooling".
  *
  * Forward works on padded planes split into stride phases (conv_plane.h), 16 neighbouring outputs
- * at a time; 2 x 2 maxima without padding read the input itself. A unit is a few planes.
+ * at a time; 2 x 2 maxima without padding (pool_2x2.h) read the input itself. A unit is a few
+ * planes.
  */
 #include "engine/kernel/conv_plane.h"
+#include "engine/kernel/pool_2x2.h"
 
 enum { UNIT = 16384 };
 
@@ -79,13 +81,6 @@ static void room_fill(const struct stk_conv_shape *s, const struct plane *pl, st
   }
 }
 
-/* x takes the lead where it is greater, or the first NaN. */
-V_INLINE void beats(vreal x, vint at, vreal *best, vint *place) {
-  const vmask wins = v_mask_and(v_mask_not(v_le(x, *best)), v_eq(*best, *best));
-  *best = v_select(wins, x, *best);
-  *place = vi_select(wins, at, *place);
-}
-
 /* Outputs of the 16 positions from q. */
 V_INLINE vreal max_at(const struct room *r, int64_t q, vint *out_place) {
   vreal best = v_set1((real)-__builtin_inf());
@@ -93,7 +88,7 @@ V_INLINE vreal max_at(const struct room *r, int64_t q, vint *out_place) {
   const vint base = vi_load(r->base + q);
   for (int64_t k = 0; k < r->window; k++) {
     const vreal x = v_load(r->plane + r->at[k] + q);
-    beats(x, vi_add(base, vi_set1(r->step[k])), &best, &place);
+    pool_beats(x, vi_add(base, vi_set1(r->step[k])), &best, &place);
   }
   *out_place = place;
   return best;
@@ -146,72 +141,6 @@ static void pool_plane(const struct stk_pool_args *a, const struct plane *pl, co
   }
 }
 
-/* even[i] = element 2 i, odd[i] = element 2 i + 1 of the 32 in a and b. */
-V_INLINE void halves(vreal a, vreal b, vreal *even, vreal *odd) {
-#if defined(STK_ISA_AVX2)
-#define HALF(X, MASK) \
-  _mm256_castpd_ps(   \
-      _mm256_permute4x64_pd(_mm256_castps_pd(_mm256_shuffle_ps((X).lo, (X).hi, (MASK))), 0xd8))
-  *even = (vreal){HALF(a, 0x88), HALF(b, 0x88)};
-  *odd = (vreal){HALF(a, 0xdd), HALF(b, 0xdd)};
-#undef HALF
-#else
-  real in[2 * V_LANES], out[2 * V_LANES];
-  v_store(in, a);
-  v_store(in + V_LANES, b);
-  for (int i = 0; i < 2 * V_LANES; i++) {
-    out[i % 2 * V_LANES + i / 2] = in[i];
-  }
-  *even = v_load(out);
-  *odd = v_load(out + V_LANES);
-#endif
-}
-
-/* The 32 elements of a row from column j, missing ones as +0. */
-V_INLINE void pair_load(const real *row, int64_t j, int64_t w, vreal *even, vreal *odd) {
-  const int64_t left = w - j;
-  if (left >= 2 * V_LANES) {
-    halves(v_load(row + j), v_load(row + j + V_LANES), even, odd);
-  } else if (left >= V_LANES) {
-    halves(v_load(row + j), v_load_n(row + j + V_LANES, left - V_LANES), even, odd);
-  } else {
-    halves(v_load_n(row + j, left), v_zero(), even, odd);
-  }
-}
-
-/* The commonest maximum: windows of 2 x 2 side by side, no padding. The first element starts. */
-static void max_2x2(const struct stk_conv_shape *s, const real *x, real *y, int32_t *argmax) {
-  for (int64_t i = 0; i < s->oh; i++) {
-    const real *top = x + 2 * i * s->w;
-    for (int64_t j = 0; j < s->ow; j += V_LANES) {
-      vreal best, x01, x10, x11;
-      pair_load(top, 2 * j, s->w, &best, &x01);
-      pair_load(top + s->w, 2 * j, s->w, &x10, &x11);
-      const int32_t corner = (int32_t)(2 * i * s->w + 2 * j), w = (int32_t)s->w;
-      const vint first = vi_add(vi_set1(corner), vi_add(vi_iota(), vi_iota()));
-      vint place = first;
-      beats(x01, vi_add(first, vi_set1(1)), &best, &place);
-      beats(x10, vi_add(first, vi_set1(w)), &best, &place);
-      beats(x11, vi_add(first, vi_set1(w + 1)), &best, &place);
-      const int64_t out = i * s->ow + j, n = s->ow - j;
-      /* A surplus falls on later rows of the same plane, which are stored later. */
-      if (n >= V_LANES || out + V_LANES <= s->oh * s->ow) {
-        v_store(y + out, best);
-        vi_store(argmax + out, place);
-      } else {
-        v_store_n(y + out, best, n);
-        vi_store_n(argmax + out, place, n);
-      }
-    }
-  }
-}
-
-static bool is_2x2(const struct stk_pool_args *a) {
-  const struct stk_conv_shape *s = &a->s;
-  return a->max && s->kh == 2 && s->kw == 2 && s->stride_h == 2 && s->stride_w == 2 &&
-         s->pad_h == 0 && s->pad_w == 0;
-}
-
 static int64_t pool_units(const void *args, int n_threads) {
   const struct stk_pool_args *a = args;
   (void)n_threads;
@@ -235,8 +164,9 @@ static void pool_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const real pad = a->max ? (real)-__builtin_inf() : (real)0;
   const int64_t end = end_of(s, hi), out = s->oh * s->ow;
   for (int64_t p = lo * planes_per_unit(s); p < end; p++) {
-    if (is_2x2(a)) {
-      max_2x2(s, (const real *)a->x + p * s->h * s->w, (real *)a->y + p * out, a->argmax + p * out);
+    if (a->max && is_2x2(s)) {
+      pool_max_2x2((const real *)a->x + p * s->h * s->w, s->w, (real *)a->y + p * out,
+                   a->argmax + p * out, 0, s->oh, s->ow);
       continue;
     }
     const struct image im = {(const real *)a->x + p * s->h * s->w, s->h, s->w};
@@ -249,6 +179,28 @@ extern const struct stk_kernel KFN(pool);
 const struct stk_kernel KFN(pool) = {"pool", pool_units, pool_scratch, pool_run};
 
 /* ---- backward */
+
+/* Windows of 2 x 2 that cover the plane: every row is written once. A row's surplus falls on the
+ * next one, which is stored later. */
+static void unpool_max_2x2(const struct stk_conv_shape *s, const real *g, const int32_t *argmax,
+                           real *dx) {
+  for (int64_t row = 0; row < s->h; row++) {
+    const int64_t out = row / 2 * s->ow;
+    for (int64_t j = 0; j < s->ow; j += V_LANES) {
+      real *to = dx + row * s->w + 2 * j;
+      const int64_t left = (s->h - row) * s->w - 2 * j;
+      vreal a, b;
+      unpool_2x2(g + out, argmax + out, row, j, s->ow, &a, &b);
+      if (left >= 2 * V_LANES) {
+        v_store(to, a);
+        v_store(to + V_LANES, b);
+      } else {
+        v_store_n(to, a, left < V_LANES ? left : V_LANES);
+        v_store_n(to + V_LANES, b, left < V_LANES ? 0 : left - V_LANES);
+      }
+    }
+  }
+}
 
 static void unpool_max(const struct stk_conv_shape *s, const real *g, const int32_t *argmax,
                        real *dx) {
@@ -289,6 +241,10 @@ static void unpool_run(const void *args, int64_t lo, int64_t hi, void *scratch) 
   for (int64_t p = lo * planes_per_unit(s); p < end; p++) {
     real *dx = (real *)a->dx + p * in;
     const real *g = (const real *)a->g + p * out;
+    if (a->max && is_2x2(s) && s->h == 2 * s->oh && s->w == 2 * s->ow) {
+      unpool_max_2x2(s, g, a->argmax + p * out, dx);
+      continue;
+    }
     plane_fill(dx, in, (real)0);
     if (a->max) {
       unpool_max(s, g, a->argmax + p * out, dx);

@@ -8,9 +8,9 @@
  * docs/numerics.md): nothing here contracts, reorders or approximates.
  *
  * The page; n is always 0..16 (int64_t), lanes are numbered 0..15:
- *   vreal  v_load v_store v_load_n v_store_n v_stream v_load_u8 v_set1 v_zero v_iota v_from_int
- *          v_gather v_get v_add v_sub v_mul v_div v_fma v_fms v_fnma v_neg v_abs v_sqrt v_max v_min
- *          v_copysign v_sum v_hmax v_select; vec/fn.h has v_exp v_log v_tanh ...
+ *   vreal  v_load v_store v_load_n v_store_n v_load_mask v_stream v_load_u8 v_set1 v_zero v_iota
+ *          v_from_int v_gather v_get v_add v_sub v_mul v_div v_fma v_fms v_fnma v_neg v_abs v_sqrt
+ *          v_max v_min v_copysign v_sum v_hmax v_select; vec/fn.h has v_exp v_log v_tanh ...
  *   vmask  v_lt v_le v_gt v_ge v_eq v_ne v_isnan v_mask_n v_mask_and v_mask_or v_mask_not
  *          v_mask_bits v_mask_from_bits
  *   vint   vi_load vi_store vi_load_n vi_store_n vi_set1 vi_iota vi_add vi_sub vi_xor vi_and vi_srl

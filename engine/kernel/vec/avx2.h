@@ -62,6 +62,11 @@ V_INLINE vreal v_load_n(const real *p, int64_t n) {
                  _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
 }
 
+V_INLINE vreal v_load_mask(const real *p, vmask m) {
+  return (vreal){_mm256_maskload_ps(p, _mm256_castps_si256(m.lo)),
+                 _mm256_maskload_ps(p + 8, _mm256_castps_si256(m.hi))};
+}
+
 V_INLINE void v_store_n(real *p, vreal a, int64_t n) {
   const vmask m = v_mask_n(n);
   _mm256_maskstore_ps(p, _mm256_castps_si256(m.lo), a.lo);

@@ -53,6 +53,10 @@ V_INLINE vreal v_load_n(const real *p, int64_t n) {
   return (vreal){_mm512_maskz_loadu_ps(v_mask_n(n).m, p)};
 }
 
+V_INLINE vreal v_load_mask(const real *p, vmask m) {
+  return (vreal){_mm512_maskz_loadu_ps(m.m, p)};
+}
+
 V_INLINE void v_store_n(real *p, vreal a, int64_t n) {
   _mm512_mask_storeu_ps(p, v_mask_n(n).m, a.v);
 }

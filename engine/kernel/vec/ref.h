@@ -63,6 +63,13 @@ V_INLINE vreal v_load_n(const real *p, int64_t n) {
   return r;
 }
 
+/* The lanes of m, the others +0; memory of the others is not touched. */
+V_INLINE vreal v_load_mask(const real *p, vmask m) {
+  vreal r;
+  V_EACH(m.l[i] ? p[i] : (real)0)
+  return r;
+}
+
 V_INLINE void v_store_n(real *p, vreal a, int64_t n) {
   for (int i = 0; i < n; i++) {
     p[i] = a.l[i];
