@@ -5,11 +5,13 @@
  * docs/numerics.md, "Convolution".
  *
  * 16 output channels are one vector, a tap is a row of the register tile: per position one vector
- * of g and one broadcast of x for each tap. g is transposed segment by segment (at most to the
- * chunk's end) and x is read from padded planes (conv_plane.h); db is a tap whose plane holds ones.
- * The chains' state is kept across segments, so images and chunks need not line up. A unit is
- * UNIT_TAPS taps of 16 output channels of a group; units of one run that share those channels are
- * done together.
+ * of g and one broadcast of x for each tap. g is transposed a band of rows at a time and x is read
+ * from padded planes (conv_plane.h); db is a tap whose plane holds ones. The chains' state is kept
+ * across bands, so images and chunks need not line up.
+ *
+ * A unit is UNIT_TAPS taps of 16 output channels of a group; units of one run that share those
+ * channels are done together. Where those are few, units are stretches of k instead: then every
+ * chunk's sums are kept, and added up by a second kernel.
  */
 #include "engine/kernel/conv_plane.h"
 
@@ -18,10 +20,13 @@
 #endif
 
 enum {
-  CHUNK = 256,
+  CHUNK = STK_CONV_DW_CHUNK,
   UNIT_TAPS = 12,
   MOST_TAPS = 96,         /* done together */
   BAND_REALS = 16 * 1024, /* aim for the padded planes */
+  BAND_OUTPUTS = 256,     /* aim for the transposed g, in vectors */
+  CHUNK_UNITS = 32,
+  SUM_TAPS = 8, /* a unit of conv_dw_sum */
 #if defined(STK_ISA_AVX512)
   ROWS = 12,
 #else
@@ -44,6 +49,8 @@ struct plan {
   int64_t window, taps;      /* kh * kw; taps of a group, db's included */
   int64_t blocks, unit_taps; /* vectors of output channels; units of one vector */
   int64_t band, extra;       /* output rows loaded at a time; input rows per phase beyond them */
+  int64_t positions, last;   /* of an image, of all */
+  int64_t chunks, per_chunk; /* of k; vectors of one chunk in `sums` */
 };
 
 static struct plan plan_of(const struct stk_conv_dw_args *a) {
@@ -58,6 +65,11 @@ static struct plan plan_of(const struct stk_conv_dw_args *a) {
   const int64_t loaded = min64(p.channels, MOST_TAPS / p.window + 2);
   const int64_t per_row = loaded * s->stride_h * s->stride_w * pitch;
   p.band = min64(max64(BAND_REALS / max64(per_row, 1) - p.extra, 4), s->oh);
+  p.band = min64(p.band, max64(BAND_OUTPUTS / max64(s->ow, 1), 1));
+  p.positions = s->oh * s->ow;
+  p.last = s->n * p.positions;
+  p.chunks = plane_ceil_div(p.last, CHUNK);
+  p.per_chunk = s->groups * p.blocks * p.taps;
   plane_set(&p.plane, s->stride_h, s->stride_w, p.band + p.extra, pitch);
   p.plane.col0 = -s->pad_w;
   return p;
@@ -73,7 +85,7 @@ static struct room room_of(const struct stk_conv_dw_args *a, const struct plan *
   const int64_t loaded = min64(p->channels, MOST_TAPS / p->window + 2);
   const int64_t planes = plane_ceil_div(loaded * p->plane.channel + PLANE_SLACK, 16) * 16;
   const int64_t ones = plane_ceil_div(p->plane.phase + PLANE_SLACK, 16) * 16;
-  const int64_t g = CHUNK * V_LANES, state = 2 * MOST_TAPS * V_LANES;
+  const int64_t g = (p->band * a->s.ow + V_LANES) * V_LANES, state = 2 * MOST_TAPS * V_LANES;
   struct room r = {.bytes = (size_t)(planes + ones + g + state) * sizeof(real) +
                             (size_t)(p->band * a->s.ow) * sizeof(int32_t)};
   if (scratch) {
@@ -87,11 +99,14 @@ static struct room room_of(const struct stk_conv_dw_args *a, const struct plan *
 }
 
 #if !defined(STK_ISA_REF)
-/* to[k * 16 + r] = from[r * stride + k] for r, k in 0..7. */
-V_INLINE void transpose8(float *to, const float *from, int64_t stride) {
+/* to[k * 16 + r] = from[r * stride + k] for r in 0..7 and k < n <= 8; other k up to 7 give +0. */
+V_INLINE void transpose8(float *to, const float *from, int64_t stride, int64_t n) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)n), lane);
   __m256 a[8], b[8];
   for (int i = 0; i < 8; i++) {
-    a[i] = _mm256_loadu_ps(from + i * stride);
+    const float *row = from + i * stride;
+    a[i] = n == 8 ? _mm256_loadu_ps(row) : _mm256_maskload_ps(row, mask);
   }
   for (int i = 0; i < 8; i += 2) {
     b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
@@ -110,19 +125,18 @@ V_INLINE void transpose8(float *to, const float *from, int64_t stride) {
 }
 #endif
 
-/* to[k * 16 + r] = from[r * stride + k] for r < rows, k < n. Lanes from rows on are left alone. */
+/* to[k * 16 + r] = from[r * stride + k] for r < rows, k < n. Lanes from rows on are left alone, and
+ * up to 7 vectors more are written. */
 static void transpose(real *to, const real *from, int64_t stride, int64_t rows, int64_t n) {
   int64_t r = 0;
 #if !defined(STK_ISA_REF)
   for (; r + 8 <= rows; r += 8) {
     int64_t k = 0;
     for (; k + 8 <= n; k += 8) {
-      transpose8(to + k * V_LANES + r, from + r * stride + k, stride);
+      transpose8(to + k * V_LANES + r, from + r * stride + k, stride, 8);
     }
-    for (; k < n; k++) {
-      for (int64_t i = 0; i < 8; i++) {
-        to[k * V_LANES + r + i] = from[(r + i) * stride + k];
-      }
+    if (k < n) {
+      transpose8(to + k * V_LANES + r, from + r * stride + k, stride, n - k);
     }
   }
 #endif
@@ -181,30 +195,33 @@ static void tile_rows(real *chains, int64_t rows, const real *const *x, const in
   }
 }
 
-/* Taps from .. from + n - 1 of output channels `co` .. of group `group`. */
+/* Taps from .. from + n - 1 of output channels `co` .. of group `group`, over k0 .. k1 - 1. */
 struct job {
   int64_t group, co, n_co;
   int64_t from, n;
+  int64_t k0, k1;
+  real *sums; /* of chunk 0, for these taps; NULL: totals are kept */
 };
 
 static void segment(const struct job *j, const real *const *x, const int32_t *q,
-                    const struct room *room, int64_t n) {
+                    const struct room *room, const real *g, int64_t n) {
   const int64_t panels = plane_ceil_div(j->n, ROWS);
   int64_t t = 0;
   for (int64_t i = 0; i < panels; i++) {
     const int64_t rows = plane_ceil_div(j->n - t, panels - i);
-    tile_rows(room->state + t * V_LANES, rows, x + t, q, room->g, n);
+    tile_rows(room->state + t * V_LANES, rows, x + t, q, g, n);
     t += rows;
   }
 }
 
-/* The chunk is complete: its sums go to the totals, which begin with the first chunk's. */
-static void flush(real *state, int64_t n, bool first) {
-  real *totals = state + MOST_TAPS * V_LANES;
-  for (int64_t t = 0; t < n; t++) {
+/* The chunk is complete: its sums go to the totals, which begin with the first chunk's, or are
+ * kept. */
+static void flush(const struct plan *p, const struct job *j, real *state, int64_t chunk) {
+  real *totals = j->sums ? j->sums + chunk * p->per_chunk * V_LANES : state + MOST_TAPS * V_LANES;
+  for (int64_t t = 0; t < j->n; t++) {
     const vreal sum = v_load(state + t * V_LANES);
     real *total = totals + t * V_LANES;
-    v_store(total, first ? sum : v_add(v_load(total), sum));
+    v_store(total, chunk == 0 || j->sums ? sum : v_add(v_load(total), sum));
     v_store(state + t * V_LANES, v_zero());
   }
 }
@@ -226,53 +243,83 @@ static void store(const struct stk_conv_dw_args *a, const struct plan *p, const 
   }
 }
 
-static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const struct job *j,
-                    const struct room *room) {
-  const struct stk_conv_shape *s = &a->s;
+static void job_pointers(const struct stk_conv_shape *s, const struct plan *p, const struct job *j,
+                         const struct room *room, const real **x) {
   const int64_t c0 = j->from / p->window;
-  const int64_t c1 = min64(plane_ceil_div(j->from + j->n, p->window), p->channels);
-  const int64_t positions = s->oh * s->ow, last = s->n * positions;
-  const real *x[MOST_TAPS];
   for (int64_t t = 0; t < j->n; t++) {
     const int64_t tap = j->from + t, c = tap / p->window, at = tap % p->window;
     x[t] = c == p->channels ? room->ones
                             : room->planes + (c - c0) * p->plane.channel +
                                   plane_at(&p->plane, at / s->kw * s->dil_h, at % s->kw * s->dil_w);
   }
+}
+
+/* The chains go on over positions i .. end - 1 of the band that begins at k. */
+static void job_band(const struct plan *p, const struct job *j, const real *const *x,
+                     const struct room *room, int64_t k, int64_t i, int64_t end) {
+  while (i < end) {
+    const int64_t count = min64(end - i, CHUNK - (k + i) % CHUNK);
+    segment(j, x, room->q + i, room, room->g + i * V_LANES, count);
+    i += count;
+    if ((k + i) % CHUNK == 0 || k + i == p->last) {
+      flush(p, j, room->state, (k + i - 1) / CHUNK);
+    }
+  }
+}
+
+static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const struct job *j,
+                    const struct room *room) {
+  const struct stk_conv_shape *s = &a->s;
+  const int64_t c0 = j->from / p->window;
+  const int64_t c1 = min64(plane_ceil_div(j->from + j->n, p->window), p->channels);
+  const real *x[MOST_TAPS];
+  job_pointers(s, p, j, room, x);
   plane_fill(room->state, MOST_TAPS * V_LANES, (real)0);
-  plane_fill(room->g, CHUNK * V_LANES, (real)0);
-  int64_t k = 0;
-  for (int64_t n = 0; n < s->n; n++) {
-    const real *g = (const real *)a->g + (n * s->co + j->group * p->outputs + j->co) * positions;
+  plane_fill(room->g, (p->band * s->ow + V_LANES) * V_LANES, (real)0);
+  for (int64_t n = j->k0 / max64(p->positions, 1); n * p->positions < j->k1; n++) {
+    const real *g = (const real *)a->g + (n * s->co + j->group * p->outputs + j->co) * p->positions;
     const real *image = (const real *)a->x + (n * s->c + j->group * p->channels + c0) * s->h * s->w;
     for (int64_t row = 0; row < s->oh; row += p->band) {
-      const int64_t rows = min64(p->band, s->oh - row), end = rows * s->ow;
+      const int64_t rows = min64(p->band, s->oh - row), k = n * p->positions + row * s->ow;
+      const int64_t begin = max64(j->k0 - k, 0), end = min64(j->k1 - k, rows * s->ow);
+      if (begin >= end) {
+        continue;
+      }
       p->plane.row0 = row * s->stride_h - s->pad_h;
       plane_load(&p->plane, room->planes, (struct image){image, s->h, s->w}, c1 - c0,
                  rows + p->extra, (real)0);
-      for (int64_t i = 0; i < end;) {
-        const int64_t count = min64(end - i, CHUNK - k % CHUNK);
-        transpose(room->g, g + row * s->ow + i, positions, j->n_co, count);
-        segment(j, x, room->q + i, room, count);
-        i += count;
-        k += count;
-        if (k % CHUNK == 0 || k == last) {
-          flush(room->state, j->n, k <= CHUNK);
-        }
-      }
+      transpose(room->g, g + row * s->ow, p->positions, j->n_co, rows * s->ow);
+      job_band(p, j, x, room, k, begin, end);
     }
   }
-  if (last == 0) {
-    flush(room->state, j->n, true);
+}
+
+/* Everything over some chunks of k. */
+static void chunks_run(const struct stk_conv_dw_args *a, struct plan *p, const struct room *room,
+                       int64_t lo, int64_t hi) {
+  for (int64_t block = 0; block < a->s.groups * p->blocks; block++) {
+    struct job j = {.group = block / p->blocks, .co = block % p->blocks * V_LANES};
+    j.k0 = lo * CHUNK;
+    j.k1 = min64(hi * CHUNK, p->last);
+    j.n_co = min64(V_LANES, p->outputs - j.co);
+    for (; j.from < p->taps; j.from += j.n) {
+      j.n = min64(MOST_TAPS, p->taps - j.from);
+      j.sums = (real *)a->sums + (block * p->taps + j.from) * V_LANES;
+      job_run(a, p, &j, room);
+    }
   }
-  store(a, p, j, room->state + MOST_TAPS * V_LANES);
+}
+
+static int64_t chunks_per_unit(const struct plan *p) {
+  return max64(plane_ceil_div(p->chunks, CHUNK_UNITS), 1);
 }
 
 static int64_t dw_units(const void *args, int n_threads) {
   const struct stk_conv_dw_args *a = args;
   const struct plan p = plan_of(a);
   (void)n_threads;
-  return a->s.groups * p.blocks * p.unit_taps;
+  return a->sums ? plane_ceil_div(p.chunks, chunks_per_unit(&p))
+                 : a->s.groups * p.blocks * p.unit_taps;
 }
 
 static size_t dw_scratch(const void *args) {
@@ -290,18 +337,62 @@ static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
       room.q[i * a->s.ow + j] = (int32_t)(i * p.plane.pitch + j);
     }
   }
+  if (a->sums) {
+    const int64_t each = chunks_per_unit(&p);
+    chunks_run(a, &p, &room, lo * each, min64(hi * each, p.chunks));
+    return;
+  }
   for (int64_t u = lo; u < hi;) {
     const int64_t block = u / p.unit_taps, first = u % p.unit_taps;
     const int64_t together =
         min64(min64(hi - u, p.unit_taps - first), (int64_t)MOST_TAPS / UNIT_TAPS);
-    struct job j = {
-        .group = block / p.blocks, .co = block % p.blocks * V_LANES, .from = first * UNIT_TAPS};
+    struct job j = {.group = block / p.blocks, .co = block % p.blocks * V_LANES, .k1 = p.last};
+    j.from = first * UNIT_TAPS;
     j.n_co = min64(V_LANES, p.outputs - j.co);
     j.n = min64(together * UNIT_TAPS, p.taps - j.from);
     job_run(a, &p, &j, &room);
+    if (p.last == 0) {
+      flush(&p, &j, room.state, 0);
+    }
+    store(a, &p, &j, room.state + MOST_TAPS * V_LANES);
     u += together;
   }
 }
 
 extern const struct stk_kernel KFN(conv_dw);
 const struct stk_kernel KFN(conv_dw) = {"conv_dw", dw_units, dw_scratch, dw_run};
+
+/* ---- sums of chunks */
+
+static int64_t sum_units(const void *args, int n_threads) {
+  const struct plan p = plan_of(args);
+  (void)n_threads;
+  return plane_ceil_div(p.per_chunk, SUM_TAPS);
+}
+
+static void sum_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
+  const struct stk_conv_dw_args *a = args;
+  const struct plan p = plan_of(a);
+  (void)scratch;
+  for (int64_t v = lo * SUM_TAPS; v < min64(hi * SUM_TAPS, p.per_chunk);) {
+    const int64_t block = v / p.taps;
+    struct job j = {.group = block / p.blocks, .co = block % p.blocks * V_LANES};
+    real totals[SUM_TAPS * V_LANES];
+    j.from = v % p.taps;
+    j.n = min64(min64(SUM_TAPS, hi * SUM_TAPS - v), p.taps - j.from);
+    j.n_co = min64(V_LANES, p.outputs - j.co);
+    for (int64_t i = 0; i < j.n; i++) {
+      const real *sums = (const real *)a->sums + (v + i) * V_LANES;
+      vreal total = p.chunks > 0 ? v_load(sums) : v_zero();
+      for (int64_t c = 1; c < p.chunks; c++) {
+        total = v_add(total, v_load(sums + c * p.per_chunk * V_LANES));
+      }
+      v_store(totals + i * V_LANES, total);
+    }
+    store(a, &p, &j, totals);
+    v += j.n;
+  }
+}
+
+extern const struct stk_kernel KFN(conv_dw_sum);
+const struct stk_kernel KFN(conv_dw_sum) = {"conv_dw_sum", sum_units, NULL, sum_run};

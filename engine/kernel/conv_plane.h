@@ -91,8 +91,8 @@ V_INLINE void plane_rows(real *to, int64_t pitch, int64_t rows, const real *from
     v_store(to, plane_masked(from, first, pad));
     for (int64_t j = V_LANES; j < last_at; j += V_LANES) {
       const bool whole = j >= left && j + V_LANES <= end;
-      v_store(to + j, whole ? v_load(from + j)
-                            : plane_masked(from + j, plane_inside(j, left, end), pad));
+      v_store(to + j,
+              whole ? v_load(from + j) : plane_masked(from + j, plane_inside(j, left, end), pad));
     }
     v_store(to + last_at, plane_masked(from + last_at, last, pad));
     to += pitch;

@@ -289,11 +289,17 @@ struct stk_conv_dx_args {
   void *dx;
 };
 
-struct stk_conv_dw_args { /* db may be NULL */
+/* db may be NULL. With `sums` the chunks of k are the units, and their sums are kept there,
+ * (chunks, groups, vectors of a group's co, taps, 16); conv_dw_sum then adds them up in the same
+ * args. */
+struct stk_conv_dw_args {
   struct stk_conv_shape s;
   const void *x, *g;
   void *dw, *db;
+  void *sums;
 };
+
+enum { STK_CONV_DW_LANES = 16, STK_CONV_DW_CHUNK = 256 };
 
 struct stk_pool_args { /* max: first maximum; avg: count_include_pad as PyTorch's default (true) */
   struct stk_conv_shape s; /* co = c, dil 1, groups 1 */
@@ -430,6 +436,7 @@ struct stk_finite_args {
   X(conv)                  \
   X(conv_dx)               \
   X(conv_dw)               \
+  X(conv_dw_sum)           \
   X(pool)                  \
   X(pool_bwd)              \
   X(batchnorm_stats)       \

@@ -137,14 +137,34 @@ static void conv_dx_lower(struct stk_lower *lw, int32_t node) {
 
 const struct stk_op_def stk_op_conv_dx = {.lower = conv_dx_lower, .flops = conv_flops};
 
+enum { DW_UNIT_TAPS = 12, DW_ENOUGH_UNITS = 64, DW_SUMS_REALS = 1 << 20 };
+
+/* How many reals the sums of all chunks of the weights' gradient take; 0: the weights alone make
+ * enough units, or there would be too many sums. */
+static int64_t dw_sums(const struct stk_conv_shape *s, bool bias) {
+  int64_t taps = s->c / s->groups * s->kh * s->kw + (bias ? 1 : 0);
+  int64_t vectors = s->groups * ((s->co / s->groups + STK_CONV_DW_LANES - 1) / STK_CONV_DW_LANES);
+  int64_t chunks = (s->n * s->oh * s->ow + STK_CONV_DW_CHUNK - 1) / STK_CONV_DW_CHUNK;
+  int64_t reals = chunks * vectors * taps * STK_CONV_DW_LANES;
+  bool enough = vectors * ((taps + DW_UNIT_TAPS - 1) / DW_UNIT_TAPS) >= DW_ENOUGH_UNITS;
+  return enough || chunks < 2 || reals > DW_SUMS_REALS ? 0 : reals;
+}
+
 static void conv_dw_lower(struct stk_lower *lw, int32_t node) {
-  const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
+  const struct stk_graph *g = stk_lower_graph(lw);
+  const struct stk_node *n = &g->nodes[node];
   struct stk_conv_dw_args a = {.s = shape_of(n)};
+  int64_t sums = dw_sums(&a.s, n->n_out == 2);
+  size_t bytes = (size_t)sums * stk_dtype_bytes(g->real);
   const struct stk_ref refs[] = {
       STK_REF(struct stk_conv_dw_args, x, n->in[0]), STK_REF(struct stk_conv_dw_args, g, n->in[1]),
       STK_REF(struct stk_conv_dw_args, dw, n->out[0]),
-      STK_REF(struct stk_conv_dw_args, db, n->n_out == 2 ? n->out[1] : -1)};
-  stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw, &a, sizeof a, refs, 4);
+      STK_REF(struct stk_conv_dw_args, db, n->n_out == 2 ? n->out[1] : -1),
+      STK_REF(struct stk_conv_dw_args, sums, sums ? stk_lower_workspace(lw, bytes) : -1)};
+  stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw, &a, sizeof a, refs, 5);
+  if (sums) {
+    stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw_sum, &a, sizeof a, refs, 5);
+  }
 }
 
 const struct stk_op_def stk_op_conv_dw = {.lower = conv_dw_lower, .flops = conv_flops};

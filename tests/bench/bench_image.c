@@ -119,7 +119,7 @@ static void add_conv(struct bench *b, const char *name, int64_t n, int64_t c, in
   }
   if ((e = add(b, b->k->conv_dw, "conv_dw", name))) {
     e->flops = flops;
-    e->args.dw = (struct stk_conv_dw_args){s, b->x, b->y, b->g, b->g + (1 << 22)};
+    e->args.dw = (struct stk_conv_dw_args){s, b->x, b->y, b->g, b->g + (1 << 22), NULL};
   }
 }
 

@@ -65,6 +65,12 @@ static int64_t y_count(const struct stk_conv_shape *s) {
   return s->n * s->co * s->oh * s->ow;
 }
 
+static int64_t sums_count(const struct stk_conv_shape *s) {
+  const int64_t taps = s->c / s->groups * s->kh * s->kw + 1;
+  const int64_t chunks = (s->n * s->oh * s->ow + CHUNK - 1) / CHUNK;
+  return chunks * s->groups * ((s->co / s->groups + 15) / 16) * taps * 16;
+}
+
 /* The GEMM rule, a term at a time, in float and in double without chunks. */
 struct sum {
   float chain, total;
@@ -249,6 +255,13 @@ static void test_conv_dw_any_shape_has_the_specified_bits(void **state) {
       a.db = NULL;
       kt_run(variants[v].kernels->conv_dw, &a, (kt_split)split);
       kt_equal(a.dw, expected, n, what);
+      a.dw = kt_new_shifted(n, 4, 1);
+      a.db = kt_new_shifted(d.s.co, 4, 1);
+      a.sums = kt_new(sums_count(&d.s), 4);
+      kt_run(variants[v].kernels->conv_dw, &a, (kt_split)split);
+      kt_run(variants[v].kernels->conv_dw_sum, &a, (kt_split)split);
+      kt_equal(a.dw, expected, n, what);
+      kt_equal(a.db, expected_db, d.s.co, what);
     }
     kt_reset("conv_dw");
   }
