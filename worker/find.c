@@ -122,18 +122,59 @@ sp_status sw_ckpt_each(const char *path, sw_ckpt_fn *fn, void *ctx, struct sp_er
   return each_below(path, 0, fn, ctx, err);
 }
 
-static sp_status take_first(void *ctx, const char *dir, const struct stk_ckpt_info *info,
-                            struct sp_err *err) {
-  char *out = ctx;
-  (void)err;
-  if (!*out && info->valid && strlen(dir) + strlen(info->name) + 2 < PATH_MAX) {
-    snprintf(out, PATH_MAX, "%.3900s/%.64s", dir, info->name);
+/* ---- the one that is meant */
+
+struct search {
+  struct sw_emit *e;  /* told what is passed over, after comparing all checksums; NULL: neither */
+  char dir[PATH_MAX]; /* looked through last */
+  size_t n_rejected;
+  char found[PATH_MAX];
+};
+
+static void tell_rejected(void *ctx, const char *name, const char *why) {
+  struct search *s = ctx;
+  s->n_rejected++;
+  if (s->e) {
+    sw_emit_text(s->e, SP_TEXT_WARNING, "checkpoint %s/%s is damaged and passed over: %s\n", s->dir,
+                 name, why);
   }
-  return SP_OK;
 }
 
-sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *err) {
-  char found[PATH_MAX] = "", manifest[PATH_MAX];
+static sp_status newest_of(struct search *s, const char *dir, struct sp_err *err) {
+  struct stk_ckpt *ck = sp_alloc(sizeof *ck);
+  snprintf(s->dir, sizeof s->dir, "%s", dir);
+  s->n_rejected = 0;
+  sp_status st = ck ? stk_ckpt_open_newest_valid(dir, s->e != NULL, tell_rejected, s, ck, err)
+                    : sp_fail(err, SP_ENOMEM, "no memory to look for checkpoints");
+  if (!st) {
+    memcpy(s->found, ck->path, sizeof s->found);
+    if (s->e && s->n_rejected) {
+      sw_emit_text(s->e, SP_TEXT_WARNING,
+                   "going on from the older checkpoint %s (step %lld): the steps after it are done "
+                   "again\n",
+                   ck->path, (long long)ck->manifest.step);
+    }
+    stk_ckpt_close(ck);
+  }
+  sp_free(ck);
+  return st;
+}
+
+/* Takes the newest one of the first directory that holds a whole one. */
+static sp_status take_first(void *ctx, const char *dir, const struct stk_ckpt_info *info,
+                            struct sp_err *err) {
+  struct search *s = ctx;
+  struct sp_err none = {0};
+  (void)info;
+  if (s->found[0] || strcmp(s->dir, dir) == 0) {
+    return SP_OK;
+  }
+  sp_status st = newest_of(s, dir, &none);
+  return !st || st == SP_ENOENT ? SP_OK : sp_fail(err, st, "%s", none.text);
+}
+
+static sp_status resolve(struct search *s, const char *path, struct sp_err *err) {
+  char manifest[PATH_MAX];
   struct stat info;
   if (stat(path, &info) != 0) {
     return sp_fail_errno(err, "checkpoint %s", path);
@@ -143,29 +184,24 @@ sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *e
     return sp_fail(err, SP_EINVAL, "checkpoint: the path is too long");
   }
   if (!S_ISDIR(info.st_mode) || access(manifest, F_OK) == 0) {
-    snprintf(out, PATH_MAX, "%s", path);
+    snprintf(s->found, sizeof s->found, "%s", path);
     return SP_OK;
   }
-  sp_status st = sw_ckpt_each(path, take_first, found, err);
-  if (!st && !*found) {
+  sp_status st = sw_ckpt_each(path, take_first, s, err);
+  if (!st && !s->found[0]) {
     st = sp_fail(err, SP_ENOENT,
-                 "%s is no checkpoint and no directory of a run that has one (`stoker ckpt ls %s`)",
+                 "%s is no checkpoint and no directory of a run that has a whole one (`stoker ckpt "
+                 "ls %s`)",
                  path, path);
-  }
-  if (!st) {
-    memcpy(out, found, PATH_MAX);
   }
   return st;
 }
 
-sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
-                       struct sp_err *err) {
+static sp_status search_run(struct search *s, const struct sp_job *job, const char *which,
+                            struct sp_err *err) {
   const struct sp_logger_opts *first = job->loggers.n ? &job->loggers.items[0] : NULL;
   const char *root = first && first->save_dir ? first->save_dir : job->trainer.default_root_dir;
   char base[PATH_MAX], parent[PATH_MAX];
-  if (strcmp(which, "last") != 0 && strcmp(which, "best") != 0) {
-    return sw_ckpt_resolve(which, out, err);
-  }
   snprintf(base, sizeof base, "%.2000s/%.1000s", root ? root : ".",
            first && first->name ? first->name : "stoker_logs");
   if (!newest_run(base, parent)) {
@@ -175,5 +211,31 @@ sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PAT
         "path",
         which, base);
   }
-  return stk_ckpt_find(parent, which, out, err);
+  return strcmp(which, "last") == 0 ? newest_of(s, parent, err)
+                                    : stk_ckpt_find(parent, which, s->found, err);
+}
+
+static sp_status find(struct sw_emit *e, const struct sp_job *job, const char *which,
+                      char out[PATH_MAX], struct sp_err *err) {
+  struct search s = {.e = e};
+  bool by_name = !job || (strcmp(which, "last") != 0 && strcmp(which, "best") != 0);
+  sp_status st = by_name ? resolve(&s, which, err) : search_run(&s, job, which, err);
+  if (!st) {
+    memcpy(out, s.found, sizeof s.found);
+  }
+  return st;
+}
+
+sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *err) {
+  return find(NULL, NULL, path, out, err);
+}
+
+sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
+                       struct sp_err *err) {
+  return find(NULL, job, which, out, err);
+}
+
+sp_status sw_find_whole_ckpt(struct sw_emit *e, const struct sp_job *job, const char *which,
+                             char out[PATH_MAX], struct sp_err *err) {
+  return find(e, job, which, out, err);
 }

@@ -91,7 +91,7 @@ static void drop_unnamed(struct sw_publish *p, const char *target) {
   if (!*target || strchr(target, '/') || strcmp(target, p->resumed) == 0 || has_name(p, target)) {
     return;
   }
-  if (stk_ckpt_remove(p->dir, target, &err)) {
+  if (stk_ckpt_remove(p->dir, target, p->saved_name[0] ? p->saved_name : NULL, &err)) {
     sw_emit_text(p->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", err.text);
   }
 }

@@ -327,7 +327,7 @@ static sp_status start_state(struct fit *f, char *resumed, size_t cap, struct sp
     return st;
   }
   char path[PATH_MAX];
-  st = sw_find_ckpt(job, which, path, err);
+  st = sw_find_whole_ckpt(f->e, job, which, path, err);
   st = st ? st : sw_ckpt_resume(&f->s, path, err);
   snprintf(resumed, cap, "%s", st ? "" : path);
   return st;

@@ -3,6 +3,7 @@
  */
 #include "engine/checkpoint/dirs.h"
 
+#include "engine/checkpoint/load.h"
 #include "proto/base/fault.h"
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
@@ -14,6 +15,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -65,8 +67,12 @@ static sp_status make_directory(struct stk_ckpt_tmp *tmp, const char *parent, st
   if (tmp->dir_fd < 0) {
     st = sp_fail_errno(err, "checkpoint: cannot open %s/%s", parent, tmp->name);
     unlinkat(tmp->parent_fd, tmp->name, AT_REMOVEDIR);
+    return st;
   }
-  return st;
+  /* Says to a sweeper that somebody lives here; where there are no locks, generations have to do.
+   */
+  (void)flock(tmp->dir_fd, LOCK_EX | LOCK_NB);
+  return SP_OK;
 }
 
 sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation, uint64_t nonce,
@@ -118,12 +124,13 @@ sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, struct sp_err *er
   sp_status st = SP_OK;
   for (const struct dirent *e = readdir(d); e && st == SP_OK; e = readdir(d)) {
     bool dots = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
-    if (!dots && unlinkat(fd, e->d_name, 0) != 0) {
+    if (!dots && unlinkat(fd, e->d_name, 0) != 0 && errno != ENOENT) {
       st = sp_fail_errno(err, "checkpoint: cannot remove %s/%s", name, e->d_name);
     }
   }
   closedir(d);
-  if (st == SP_OK && unlinkat(parent_fd, name, AT_REMOVEDIR) != 0) {
+  if (st == SP_OK && unlinkat(parent_fd, name, AT_REMOVEDIR) != 0 &&
+      errno != ENOENT) {
     st = sp_fail_errno(err, "checkpoint: cannot remove %s", name);
   }
   return st;
@@ -170,7 +177,46 @@ bool stk_ckpt_name_parse(const char *name, int64_t *out_step, int64_t *out_versi
   return *p == 0;
 }
 
-sp_status stk_ckpt_remove(const char *parent, const char *name, struct sp_err *err) {
+static bool is_whole(const char *parent, const char *name) {
+  char path[PATH_MAX];
+  struct stk_ckpt *ck = sp_alloc(sizeof *ck);
+  int n = snprintf(path, sizeof path, "%s/%s", parent, name);
+  bool whole = ck && n > 0 && (size_t)n < sizeof path && stk_ckpt_open(path, ck, NULL) == SP_OK;
+  if (whole) {
+    stk_ckpt_close(ck);
+  }
+  sp_free(ck);
+  return whole;
+}
+
+/* SP_EPERM for the newest whole one with nothing in its stead. */
+static sp_status check_spared(const char *parent, const char *name, const char *instead,
+                              struct sp_err *err) {
+  char newest[PATH_MAX];
+  if (instead && strcmp(instead, name) != 0 && is_whole(parent, instead)) {
+    return SP_OK;
+  }
+  sp_status st = stk_ckpt_find(parent, "last", newest, err);
+  if (st == SP_ENOENT) {
+    return SP_OK; /* nothing is whole, so nothing is lost */
+  }
+  if (st == SP_OK && strcmp(strrchr(newest, '/') + 1, name) == 0) {
+    st = sp_fail(err, SP_EPERM, "checkpoint: %s is the newest whole one and stays", newest);
+  }
+  return st;
+}
+
+static sp_status move_to_trash(const char *parent, int fd, const char *name, const char *trash,
+                               struct sp_err *err) {
+  if (renameat(fd, name, fd, trash) != 0) {
+    return sp_fail_errno(err, "checkpoint: cannot remove %s/%s", parent, name);
+  }
+  sp_status st = sp_fsync(fd, parent, err);
+  return st ? st : stk_ckpt_fault(SP_FAULT("checkpoint.trash"), "removing", err);
+}
+
+sp_status stk_ckpt_remove(const char *parent, const char *name, const char *instead,
+                          struct sp_err *err) {
   int64_t step;
   int64_t version;
   uint64_t nonce = 0;
@@ -180,38 +226,83 @@ sp_status stk_ckpt_remove(const char *parent, const char *name, struct sp_err *e
     return sp_fail(err, SP_EINVAL, "checkpoint: '%.100s' is not the name of a checkpoint", name);
   }
   sp_status st = make_nonce(&nonce, err);
-  if (st == SP_OK) {
-    st = stk_ckpt_open_parent(parent, &fd, err);
-  }
+  st = st ? st : check_spared(parent, name, instead, err);
+  st = st ? st : stk_ckpt_open_parent(parent, &fd, err);
   if (st != SP_OK) {
     return st;
   }
   snprintf(trash, sizeof trash, "trash-%s-%016" PRIx64, name, nonce);
-  if (renameat(fd, name, fd, trash) != 0) {
-    st = sp_fail_errno(err, "checkpoint: cannot remove %s/%s", parent, name);
-  } else {
-    st = sp_fsync(fd, parent, err);
-    if (st == SP_OK) {
-      st = stk_ckpt_fault(SP_FAULT("checkpoint.trash"), "removing", err);
-    }
-    if (st == SP_OK) {
-      st = stk_ckpt_remove_dir(fd, trash, err);
-    }
-  }
+  st = move_to_trash(parent, fd, name, trash, err);
+  st = st ? st : stk_ckpt_remove_dir(fd, trash, err);
   close(fd);
   return st;
 }
 
-sp_status stk_ckpt_sweep(const char *parent, struct sp_err *err) {
+/* Sixteen lower-case hexadecimal digits and the end. */
+static bool parse_nonce(const char *p, uint64_t *out) {
+  uint64_t v = 0;
+  if (strlen(p) != 16 || strspn(p, "0123456789abcdef") != 16) {
+    return false;
+  }
+  for (; *p; p++) {
+    v = v << 4 | (uint64_t)(*p <= '9' ? *p - '0' : *p - 'a' + 10);
+  }
+  *out = v;
+  return true;
+}
+
+/* tmp-<step>-<generation>-<nonce>. */
+static bool parse_tmp(const char *name, int64_t *out_generation, uint64_t *out_nonce) {
+  int64_t step;
+  const char *p = name + 4;
+  return strncmp(name, "tmp-", 4) == 0 && parse_number(&p, &step) && *p++ == '-' &&
+         parse_number(&p, out_generation) && *p++ == '-' && parse_nonce(p, out_nonce);
+}
+
+/* trash-step-<n>[-v<m>]-<nonce>. */
+static bool is_trash(const char *name) {
+  char step_name[STK_CKPT_NAME_BYTES];
+  int64_t step;
+  int64_t version;
+  uint64_t nonce;
+  const char *end = strrchr(name, '-');
+  size_t n = end ? (size_t)(end - name) : 0;
+  if (strncmp(name, "trash-", 6) != 0 || n < 6 || n - 6 >= sizeof step_name) {
+    return false;
+  }
+  memcpy(step_name, name + 6, n - 6);
+  step_name[n - 6] = 0;
+  return parse_nonce(end + 1, &nonce) && stk_ckpt_name_parse(step_name, &step, &version);
+}
+
+/* Whether a living process still writes there. A file system without locks says no. */
+static bool is_held(int parent_fd, const char *name) {
+  int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  if (fd >= 0) {
+    close(fd);
+  }
+  return held;
+}
+
+sp_status stk_ckpt_sweep(const char *parent, int64_t generation, uint64_t keep,
+                         struct sp_err *err) {
   DIR *d = opendir(parent);
   if (!d) {
     return errno == ENOENT ? SP_OK : sp_fail_errno(err, "checkpoint: cannot open %s", parent);
   }
   sp_status st = SP_OK;
-  for (const struct dirent *e = readdir(d); e && st == SP_OK; e = readdir(d)) {
-    if (strncmp(e->d_name, "tmp-", 4) == 0 || strncmp(e->d_name, "trash-", 6) == 0) {
-      st = stk_ckpt_remove_dir(dirfd(d), e->d_name, err);
+  for (const struct dirent *e = readdir(d); e; e = readdir(d)) {
+    int64_t of;
+    uint64_t nonce;
+    bool dead = parse_tmp(e->d_name, &of, &nonce) && of < generation &&
+                (keep == 0 || nonce != keep) && !is_held(dirfd(d), e->d_name);
+    if (!dead && !is_trash(e->d_name)) {
+      continue;
     }
+    /* One that cannot be removed keeps none of the others; another sweeper may have been faster. */
+    sp_status one = stk_ckpt_remove_dir(dirfd(d), e->d_name, st ? NULL : err);
+    st = st || one == SP_ENOENT ? st : one;
   }
   closedir(d);
   return st;

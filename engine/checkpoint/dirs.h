@@ -43,6 +43,9 @@ SP_NODISCARD sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, stru
 /* "step-<n>" or "step-<n>-v<m>"; false for any other name. */
 bool stk_ckpt_name_parse(const char *name, int64_t *out_step, int64_t *out_version);
 
+/* The checksum in best.json: CRC32C of the three texts with a newline after each. */
+void stk_ckpt_best_crc(const char *name, const char *monitor, const char *value, char out[16]);
+
 /* An injected or real errno as a failure: SP_OK for 0. */
 SP_NODISCARD sp_status stk_ckpt_fault(int e, const char *what, struct sp_err *err);
 

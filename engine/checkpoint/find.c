@@ -130,36 +130,95 @@ sp_status stk_ckpt_find_order(const char *parent, uint64_t order_run, uint64_t o
                          order_seq, parent);
 }
 
-static sp_status find_last(const char *parent, char out[PATH_MAX], struct sp_err *err) {
-  struct stk_ckpt_info *infos;
-  size_t n;
-  sp_status st = list_names(parent, &infos, &n, err);
-  if (st != SP_OK) {
-    return st;
-  }
-  st = SP_ENOENT;
-  for (size_t i = 0; i < n && st == SP_ENOENT; i++) {
-    inspect(parent, &infos[i]);
-    if (infos[i].valid) {
-      st = put_path(parent, infos[i].name, out, err);
+/* Whether a failure to open or verify says that the checkpoint is damaged. */
+static bool is_damage(sp_status st) {
+  return st == SP_ECORRUPT || st == SP_ENOENT || st == SP_EINVAL || st == SP_EIO;
+}
+
+/* The rest of stk_ckpt_open_newest_valid for the names that there are; `newest` gets the reason of
+ * the first rejection. */
+static sp_status open_first(const char *parent, const struct stk_ckpt_info *infos, size_t n,
+                            bool verify, stk_ckpt_rejected *rejected, void *ctx,
+                            struct stk_ckpt *out, struct sp_err *newest, struct sp_err *err) {
+  for (size_t i = 0; i < n; i++) {
+    char path[PATH_MAX];
+    struct sp_err why = {0};
+    sp_status st = put_path(parent, infos[i].name, path, &why);
+    st = st ? st : stk_ckpt_open(path, out, &why);
+    if (st == SP_OK && verify) {
+      st = stk_ckpt_verify(out, &why);
+      if (st != SP_OK) {
+        stk_ckpt_close(out);
+      }
+    }
+    if (!is_damage(st)) {
+      return st == SP_OK ? SP_OK : sp_fail(err, st, "%s", why.text);
+    }
+    if (rejected) {
+      rejected(ctx, infos[i].name, why.text);
+    }
+    if (i == 0) {
+      *newest = why;
     }
   }
-  if (st == SP_ENOENT) {
-    st = n == 0
+  return n == 0
              ? sp_fail(err, SP_ENOENT, "checkpoint: %s holds none", parent)
              : sp_fail(err, SP_ENOENT, "checkpoint: none of the %zu in %s is whole; the newest: %s",
-                       n, parent, infos[0].why);
+                       n, parent, newest->text);
+}
+
+sp_status stk_ckpt_open_newest_valid(const char *parent, bool verify, stk_ckpt_rejected *rejected,
+                                     void *ctx, struct stk_ckpt *out, struct sp_err *err) {
+  struct stk_ckpt_info *infos;
+  size_t n;
+  struct sp_err newest = {0};
+  sp_status st = list_names(parent, &infos, &n, err);
+  if (st == SP_OK) {
+    st = open_first(parent, infos, n, verify, rejected, ctx, out, &newest, err);
+    sp_free(infos);
   }
-  sp_free(infos);
   return st;
+}
+
+static sp_status find_last(const char *parent, char out[PATH_MAX], struct sp_err *err) {
+  struct stk_ckpt *ck = sp_alloc(sizeof *ck);
+  sp_status st = ck ? stk_ckpt_open_newest_valid(parent, false, NULL, NULL, ck, err)
+                    : sp_fail(err, SP_ENOMEM, "checkpoint: out of memory");
+  if (st == SP_OK) {
+    memcpy(out, ck->path, sizeof ck->path);
+    stk_ckpt_close(ck);
+  }
+  sp_free(ck);
+  return st;
+}
+
+/* The name in a best.json: three fields, and a checksum over them since there is one; "" where it
+ * is damaged. */
+static void parse_best(const char *text, size_t n, char out_name[STK_CKPT_NAME_BYTES]) {
+  json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+  const char *name = json_string_value(json_object_get(root, "name"));
+  const char *monitor = json_string_value(json_object_get(root, "monitor"));
+  const char *value = json_string_value(json_object_get(root, "value"));
+  const char *crc = json_string_value(json_object_get(root, "crc32c"));
+  char want[16] = "";
+  int64_t step;
+  int64_t version;
+  out_name[0] = 0;
+  if (name && monitor && value) {
+    stk_ckpt_best_crc(name, monitor, value, want);
+    if (json_object_size(root) == (crc ? 4 : 3) && (!crc || strcmp(crc, want) == 0) &&
+        strlen(name) < STK_CKPT_NAME_BYTES && stk_ckpt_name_parse(name, &step, &version)) {
+      snprintf(out_name, STK_CKPT_NAME_BYTES, "%s", name);
+    }
+  }
+  json_decref(root);
 }
 
 static sp_status find_best(const char *parent, char out[PATH_MAX], struct sp_err *err) {
   char file[PATH_MAX];
   char *text;
   size_t n;
-  int64_t step;
-  int64_t version;
+  char name[STK_CKPT_NAME_BYTES];
   sp_status st = put_path(parent, "best.json", file, err);
   if (st != SP_OK) {
     return st;
@@ -169,14 +228,11 @@ static sp_status find_best(const char *parent, char out[PATH_MAX], struct sp_err
     (void)sp_wrap(err, "checkpoint: no best one is recorded (ModelCheckpoint with a monitor does)");
     return st;
   }
-  json_t *root = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
-  const char *name = json_string_value(json_object_get(root, "name"));
-  if (!name || strlen(name) >= STK_CKPT_NAME_BYTES || !stk_ckpt_name_parse(name, &step, &version)) {
-    st = sp_fail(err, SP_ECORRUPT, "checkpoint: %s names no checkpoint", file);
-  } else {
-    st = put_path(parent, name, out, err);
-  }
-  json_decref(root);
+  parse_best(text, n, name);
+  st = name[0] ? put_path(parent, name, out, err)
+               : sp_fail(err, SP_ECORRUPT,
+                         "checkpoint: %s is damaged; name a checkpoint instead (stoker ckpt ls %s)",
+                         file, parent);
   sp_free(text);
   return st;
 }

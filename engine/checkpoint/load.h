@@ -61,8 +61,22 @@ struct stk_ckpt_info {
 SP_NODISCARD sp_status stk_ckpt_list(const char *parent, struct stk_ckpt_info **out, size_t *out_n,
                                      struct sp_err *err);
 
-/* Resolves --ckpt_path: "last" (newest valid one of parent), "best" (what best.json names), else
- * a path. Writes the directory into out. SP_ENOENT where there is none. */
+/* Told about a checkpoint that is damaged and therefore passed over, while it is looked for; both
+ * texts live for the call. */
+typedef void stk_ckpt_rejected(void *ctx, const char *name, const char *why);
+
+/* Opens the newest whole checkpoint of parent: from the newest on, the first whose manifest and
+ * sizes are right and, with verify, all of whose checksums agree. `rejected` (may be NULL) hears of
+ * every one before it. SP_ENOENT: parent holds none, or none that is whole. What says nothing about
+ * the checkpoint (no memory, no permission, a newer format) ends the search: an older one would be
+ * taken for no reason. */
+SP_NODISCARD sp_status stk_ckpt_open_newest_valid(const char *parent, bool verify,
+                                                  stk_ckpt_rejected *rejected, void *ctx,
+                                                  struct stk_ckpt *out, struct sp_err *err);
+
+/* Resolves --ckpt_path: "last" (the newest of parent whose manifest and sizes are right), "best"
+ * (what best.json names), else a path. Writes the directory into out. SP_ENOENT where there is
+ * none. */
 SP_NODISCARD sp_status stk_ckpt_find(const char *parent, const char *which, char out[PATH_MAX],
                                      struct sp_err *err);
 

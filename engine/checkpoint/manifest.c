@@ -18,12 +18,11 @@
 enum { TRAILER_BYTES = 16, MAX_PAIRS = 1 << 14 }; /* "crc32c " + 8 digits + '\n' */
 
 /* X(kind, field): the scalars in the order in which they are written. */
-#define FIELD_LIST(X)                                                                \
-  X(STRING, job)                                                                     \
-  X(INTEGER, step)                                                                   \
-  X(INTEGER, epoch) X(INTEGER, generation) X(STRING, nonce) X(INTEGER, numerics)     \
-      X(STRING, precision) X(INTEGER, lanes) X(STRING, graph_hash) X(STRING, module) \
-          X(STRING, module_sha256) X(INTEGER, state_version) X(STRING, state_hash)   \
+#define FIELD_LIST(X)                                                                             \
+  X(STRING, job)                                                                                  \
+  X(INTEGER, step) X(INTEGER, epoch) X(INTEGER, generation) X(STRING, nonce) X(INTEGER, numerics) \
+      X(STRING, precision) X(INTEGER, lanes) X(STRING, graph_hash) X(STRING, module)              \
+          X(STRING, module_sha256) X(INTEGER, state_version) X(STRING, state_hash)                \
               X(INTEGER, control_version)
 
 enum field_kind { STRING, INTEGER };
@@ -140,13 +139,26 @@ static sp_status bad(struct sp_err *err, const char *what) {
   return sp_fail(err, SP_ECORRUPT, "manifest: %s is missing or wrong", what);
 }
 
+static bool is_text(const json_t *v) {
+  return json_is_string(v) && strlen(json_string_value(v)) == json_string_length(v);
+}
+
 static bool get_string(const json_t *object, const char *key, char **out) {
   const json_t *v = json_object_get(object, key);
-  if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v)) {
+  if (!is_text(v)) {
     return false;
   }
   *out = sp_strdup(json_string_value(v));
   return *out != NULL;
+}
+
+/* As bad, where a string was wanted: without memory for it the manifest is not at fault, and nobody
+ * may go back to an older checkpoint for that. */
+static sp_status bad_string(struct sp_err *err, const char *what, const json_t *object,
+                            const char *key, const char *got) {
+  return !got && is_text(json_object_get(object, key))
+             ? sp_fail(err, SP_ENOMEM, "manifest: out of memory")
+             : bad(err, what);
 }
 
 static bool get_integer(const json_t *object, const char *key, int64_t *out) {
@@ -186,7 +198,8 @@ static sp_status parse_scalars(const json_t *root, struct stk_manifest *m, struc
                     ? get_string(root, fields[i].name, string_at(m, &fields[i]))
                     : get_integer(root, fields[i].name, integer_at(m, &fields[i]));
     if (!good) {
-      return bad(err, fields[i].name);
+      const char *got = fields[i].kind == STRING ? *string_at(m, &fields[i]) : "";
+      return bad_string(err, fields[i].name, root, fields[i].name, got);
     }
   }
   return m->job[0] && m->lanes >= 1 ? SP_OK : bad(err, "job or lanes");
@@ -224,7 +237,7 @@ static sp_status parse_pairs(json_t *root, const char *name, struct stk_manifest
     struct stk_manifest_pair *pair = &(*out)[(*out_n)++];
     pair->key = sp_strdup(key);
     if (!pair->key || !get_string(object, key, &pair->value)) {
-      return bad(err, name);
+      return bad_string(err, name, object, key, pair->value);
     }
   }
   return SP_OK;
@@ -268,7 +281,7 @@ static sp_status parse_files(const json_t *root, struct stk_manifest *m, struct 
     int64_t bytes;
     if (json_object_size(o) != 3 || !get_string(o, "name", &f->name) || !is_file_name(f->name) ||
         !get_integer(o, "bytes", &bytes) || !get_crc(o, &f->crc32c)) {
-      return bad(err, "an entry of files");
+      return bad_string(err, "an entry of files", o, "name", f->name);
     }
     f->bytes = (uint64_t)bytes;
   }
@@ -338,9 +351,12 @@ static sp_status parse_tensors(const json_t *root, struct stk_manifest *m, struc
     return sp_fail(err, SP_ENOMEM, "manifest: out of memory");
   }
   for (size_t i = 0; i < n; i++) {
-    if (!parse_tensor(json_array_get(array, i), m, &m->tensors[m->n_tensors++])) {
-      return sp_fail(err, SP_ECORRUPT, "manifest: tensor %zu (%.200s) is wrong", i,
-                     m->tensors[i].name ? m->tensors[i].name : "unnamed");
+    const json_t *o = json_array_get(array, i);
+    if (!parse_tensor(o, m, &m->tensors[m->n_tensors++])) {
+      char what[300];
+      snprintf(what, sizeof what, "tensor %zu (%.200s)", i,
+               m->tensors[i].name ? m->tensors[i].name : "unnamed");
+      return bad_string(err, what, o, "name", m->tensors[i].name);
     }
   }
   return n ? stk_names_check(&m->tensors[0].name, sizeof *m->tensors, n, "manifest: tensor",
@@ -408,6 +424,9 @@ sp_status stk_manifest_parse(const char *text, size_t n_bytes, struct stk_manife
   json_t *root = json_loadb(text, n_bytes - TRAILER_BYTES, JSON_REJECT_DUPLICATES, &why);
   if (!json_is_object(root)) {
     json_decref(root);
+    if (!root && json_error_code(&why) == json_error_out_of_memory) {
+      return sp_fail(err, SP_ENOMEM, "manifest: out of memory");
+    }
     return sp_fail(err, SP_ECORRUPT, "manifest: not a JSON object: line %d: %s", why.line,
                    why.text);
   }

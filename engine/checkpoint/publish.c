@@ -190,20 +190,28 @@ sp_status stk_ckpt_publish(const char *parent, const struct stk_ckpt_receipt *re
   return st;
 }
 
-sp_status stk_ckpt_discard(const char *parent, const struct stk_ckpt_receipt *receipt,
-                           struct sp_err *err) {
+sp_status stk_ckpt_discard_tmp(const char *parent, int64_t step, int64_t generation, uint64_t nonce,
+                               struct sp_err *err) {
   int fd = -1;
   struct stat entry;
-  sp_status st = check_receipt(receipt, err);
-  st = st ? st : stk_ckpt_open_parent(parent, &fd, err);
+  char tmp[STK_CKPT_NAME_BYTES];
+  sp_status st = stk_ckpt_open_parent(parent, &fd, err);
   if (st != SP_OK) {
     return st;
   }
-  if (fstatat(fd, receipt->tmp, &entry, AT_SYMLINK_NOFOLLOW) == 0) {
-    st = stk_ckpt_remove_dir(fd, receipt->tmp, err);
+  stk_ckpt_tmp_name(step, generation, nonce, tmp);
+  if (fstatat(fd, tmp, &entry, AT_SYMLINK_NOFOLLOW) == 0) {
+    st = stk_ckpt_remove_dir(fd, tmp, err);
   } else if (errno != ENOENT) {
-    st = sp_fail_errno(err, "checkpoint: cannot look at %s/%s", parent, receipt->tmp);
+    st = sp_fail_errno(err, "checkpoint: cannot look at %s/%s", parent, tmp);
   }
   close(fd);
   return st;
+}
+
+sp_status stk_ckpt_discard(const char *parent, const struct stk_ckpt_receipt *receipt,
+                           struct sp_err *err) {
+  sp_status st = check_receipt(receipt, err);
+  return st ? st
+            : stk_ckpt_discard_tmp(parent, receipt->step, receipt->generation, receipt->nonce, err);
 }

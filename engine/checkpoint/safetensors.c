@@ -73,6 +73,7 @@ struct parser {
   size_t room;
   size_t metadata_room;
   size_t metadata_bytes;
+  bool no_memory; /* it stopped for that, and the header is not at fault */
 };
 
 static bool fail_parse(struct parser *p, const char *why) {
@@ -80,6 +81,17 @@ static bool fail_parse(struct parser *p, const char *why) {
     p->json.why = why;
   }
   return false;
+}
+
+static bool fail_memory(struct parser *p) {
+  p->no_memory = true;
+  return fail_parse(p, "out of memory");
+}
+
+/* A string into p->text. */
+static bool take_string(struct parser *p, size_t limit) {
+  bool good = stk_json_string(&p->json, limit, &p->text);
+  return good || p->text.failure != SP_ENOMEM ? good : fail_memory(p);
 }
 
 /* Grows an array by doubling; false when memory is out. */
@@ -132,7 +144,7 @@ static bool parse_offsets(struct parser *p, struct stk_st_entry *e) {
 enum { SEEN_DTYPE = 1, SEEN_SHAPE = 2, SEEN_OFFSETS = 4, SEEN_ALL = 7 };
 
 static bool parse_field(struct parser *p, struct stk_st_entry *e, int *seen) {
-  if (!stk_json_string(&p->json, 16, &p->text) || !stk_json_need(&p->json, ':')) {
+  if (!take_string(p, 16) || !stk_json_need(&p->json, ':')) {
     return false;
   }
   const char *key = sp_buf_text(&p->text);
@@ -150,9 +162,8 @@ static bool parse_field(struct parser *p, struct stk_st_entry *e, int *seen) {
   if (bit == SEEN_OFFSETS) {
     return parse_offsets(p, e);
   }
-  return stk_json_string(&p->json, 16, &p->text) &&
-         (stk_st_dtype_parse(sp_buf_text(&p->text), &e->dtype) ||
-          fail_parse(p, "a tensor has an unknown dtype"));
+  return take_string(p, 16) && (stk_st_dtype_parse(sp_buf_text(&p->text), &e->dtype) ||
+                                fail_parse(p, "a tensor has an unknown dtype"));
 }
 
 static bool parse_entry(struct parser *p, struct stk_st_entry *e) {
@@ -185,7 +196,7 @@ static bool parse_metadata(struct parser *p) {
     return fail_parse(p, "__metadata__ stands twice");
   }
   if (!reserve((void **)&index->metadata, &p->metadata_room, 0, sizeof *index->metadata)) {
-    return fail_parse(p, "out of memory");
+    return fail_memory(p);
   }
   if (!stk_json_need(&p->json, '{')) {
     return false;
@@ -194,23 +205,29 @@ static bool parse_metadata(struct parser *p) {
     return true;
   }
   do {
-    if (index->n_metadata == MAX_METADATA || !reserve((void **)&index->metadata, &p->metadata_room,
-                                                      index->n_metadata, sizeof *index->metadata)) {
+    if (index->n_metadata == MAX_METADATA) {
       return fail_parse(p, "__metadata__ has too many entries");
+    }
+    if (!reserve((void **)&index->metadata, &p->metadata_room, index->n_metadata,
+                 sizeof *index->metadata)) {
+      return fail_memory(p);
     }
     struct stk_st_pair *pair = &index->metadata[index->n_metadata];
     *pair = (struct stk_st_pair){0};
-    if (!stk_json_string(&p->json, STK_ST_MAX_NAME, &p->text)) {
+    if (!take_string(p, STK_ST_MAX_NAME)) {
       return false;
     }
     pair->key = sp_buf_take(&p->text);
     index->n_metadata++;
-    if (!stk_json_need(&p->json, ':') || !stk_json_string(&p->json, MAX_METADATA_TEXT, &p->text)) {
+    if (!stk_json_need(&p->json, ':') || !take_string(p, MAX_METADATA_TEXT)) {
       return false;
     }
     p->metadata_bytes += p->text.length;
     pair->value = sp_buf_take(&p->text);
-    if (!pair->key || !pair->value || p->metadata_bytes > MAX_METADATA_TEXT) {
+    if (!pair->key || !pair->value) {
+      return fail_memory(p);
+    }
+    if (p->metadata_bytes > MAX_METADATA_TEXT) {
       return fail_parse(p, "__metadata__ is too large");
     }
   } while (stk_json_take(&p->json, ','));
@@ -219,21 +236,23 @@ static bool parse_metadata(struct parser *p) {
 
 static bool parse_member(struct parser *p) {
   struct stk_st_index *index = p->index;
-  if (!stk_json_string(&p->json, STK_ST_MAX_NAME, &p->text) || !stk_json_need(&p->json, ':')) {
+  if (!take_string(p, STK_ST_MAX_NAME) || !stk_json_need(&p->json, ':')) {
     return false;
   }
   if (strcmp(sp_buf_text(&p->text), "__metadata__") == 0) {
     return parse_metadata(p);
   }
-  if (index->n_entries == STK_ST_MAX_TENSORS ||
-      !reserve((void **)&index->entries, &p->room, index->n_entries, sizeof *index->entries)) {
+  if (index->n_entries == STK_ST_MAX_TENSORS) {
     return fail_parse(p, "too many tensors");
+  }
+  if (!reserve((void **)&index->entries, &p->room, index->n_entries, sizeof *index->entries)) {
+    return fail_memory(p);
   }
   struct stk_st_entry *e = &index->entries[index->n_entries];
   *e = (struct stk_st_entry){.name = sp_buf_take(&p->text)};
   index->n_entries++;
   if (!e->name) {
-    return fail_parse(p, "out of memory");
+    return fail_memory(p);
   }
   return parse_entry(p, e);
 }
@@ -346,7 +365,8 @@ sp_status stk_st_parse(const uint8_t *head, size_t n_head, uint64_t file_bytes,
   if (parse_header(&p)) {
     st = check_index(&index, err);
   } else {
-    st = sp_fail(err, SP_ECORRUPT, "safetensors: bad header at byte %td: %s",
+    st = sp_fail(err, p.no_memory ? SP_ENOMEM : SP_ECORRUPT,
+                 "safetensors: bad header at byte %td: %s",
                  p.json.p - ((const char *)head + PREFIX), p.json.why);
   }
   sp_buf_free(&p.text);

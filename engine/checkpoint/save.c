@@ -523,18 +523,32 @@ sp_status stk_ckpt_plan_bytes(const struct stk_ckpt_plan *plan, uint64_t *out_by
   return st;
 }
 
+void stk_ckpt_best_crc(const char *name, const char *monitor, const char *value, char out[16]) {
+  const char *const parts[] = {name, monitor, value};
+  uint32_t crc = 0;
+  for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+    crc = sp_crc32c(crc, parts[i], strlen(parts[i]));
+    crc = sp_crc32c(crc, "\n", 1);
+  }
+  snprintf(out, 16, "%08" PRIx32, crc);
+}
+
 sp_status stk_ckpt_mark_best(const char *parent, const char *name, const char *monitor,
                              double value, struct sp_err *err) {
   int64_t step;
   int64_t version;
+  char number[32];
+  char crc[16];
   struct sp_buf b;
   if (!stk_ckpt_name_parse(name, &step, &version)) {
     return sp_fail(err, SP_EINVAL, "checkpoint: '%.100s' is not the name of a checkpoint", name);
   }
+  snprintf(number, sizeof number, "%.17g", value);
+  stk_ckpt_best_crc(name, monitor, number, crc);
   sp_buf_init(&b, 1 << 16);
   sp_buf_printf(&b, "{\"name\": \"%s\", \"monitor\": ", name);
   stk_json_put_string(&b, monitor);
-  sp_buf_printf(&b, ", \"value\": \"%.17g\"}\n", value);
+  sp_buf_printf(&b, ", \"value\": \"%s\", \"crc32c\": \"%s\"}\n", number, crc);
   char *path = sp_path_join(parent, "best.json");
   sp_status st = path ? sp_buf_check(&b, "best.json", err)
                       : sp_fail(err, SP_ENOMEM, "checkpoint: out of memory");

@@ -112,6 +112,11 @@ SP_NODISCARD sp_status stk_ckpt_publish(const char *parent, const struct stk_ckp
 SP_NODISCARD sp_status stk_ckpt_discard(const char *parent, const struct stk_ckpt_receipt *receipt,
                                         struct sp_err *err);
 
+/* As stk_ckpt_discard, for a writer that died before its receipt: the plan's step, generation and
+ * nonce. */
+SP_NODISCARD sp_status stk_ckpt_discard_tmp(const char *parent, int64_t step, int64_t generation,
+                                            uint64_t nonce, struct sp_err *err);
+
 /* The published checkpoint that carried out an order, so that it is not carried out twice.
  * SP_ENOENT: none did. */
 SP_NODISCARD sp_status stk_ckpt_find_order(const char *parent, uint64_t order_run,
@@ -128,11 +133,16 @@ SP_NODISCARD sp_status stk_ckpt_plan_bytes(const struct stk_ckpt_plan *plan, uin
                                            struct sp_err *err);
 
 /* Removes one published checkpoint crash-safely: renamed to trash-..., parent fsync, contents,
- * directory. */
-SP_NODISCARD sp_status stk_ckpt_remove(const char *parent, const char *name, struct sp_err *err);
+ * directory. The newest one whose manifest and sizes are right is not removed (SP_EPERM), unless
+ * `instead` (NULL: none) names another such one of parent that stands in for it. */
+SP_NODISCARD sp_status stk_ckpt_remove(const char *parent, const char *name, const char *instead,
+                                       struct sp_err *err);
 
-/* Removes what dead runs left in parent: tmp-* and trash-*. Only while nobody saves there. */
-SP_NODISCARD sp_status stk_ckpt_sweep(const char *parent, struct sp_err *err);
+/* Removes what the dead left in parent: trash-*, and tmp-* of generations below `generation` but
+ * for the one with the nonce `keep` (0: none), whose receipt waits, and those that a living writer
+ * of whatever run holds (flock). */
+SP_NODISCARD sp_status stk_ckpt_sweep(const char *parent, int64_t generation, uint64_t keep,
+                                      struct sp_err *err);
 
 /* Records which checkpoint is best (best.json, replaced atomically). name is one that
  * stk_ckpt_save gave. */

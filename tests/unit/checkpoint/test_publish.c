@@ -89,11 +89,15 @@ static void test_publish_again_gives_the_name_and_makes_no_second(void **state) 
   save_plan(&p); /* another one of the same step and order has the name step-12 */
   assert_int_equal(stk_ckpt_publish(p.plan.parent, &r, &saved, NULL), SP_OK);
   assert_string_equal(saved.name, "step-12-v1");
-  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL), SP_OK);
+  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL, NULL), SP_OK);
   saved.name[0] = 0;
   assert_int_equal(stk_ckpt_publish(p.plan.parent, &r, &saved, NULL), SP_OK);
   assert_string_equal(saved.name, "step-12-v1");
   assert_int_equal(count_entries(p.plan.parent), 1);
+  /* Another save of the same step is not this receipt's. */
+  assert_string_equal(strrchr(save_plan(&p), '/'), "/step-12");
+  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12-v1", "step-12", NULL), SP_OK);
+  assert_int_equal(stk_ckpt_publish(p.plan.parent, &r, &saved, NULL), SP_ENOENT);
 }
 
 static void test_publish_of_a_receipt_that_contradicts_itself_is_refused(void **state) {
@@ -170,8 +174,11 @@ static void test_discard_of_what_is_gone_or_published_does_nothing(void **state)
   assert_int_equal(stk_ckpt_publish(p.plan.parent, &r, &saved, NULL), SP_OK);
   assert_int_equal(stk_ckpt_discard(p.plan.parent, &r, NULL), SP_OK);
   assert_int_equal(count_entries(p.plan.parent), 1);
-  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL), SP_OK);
+  p.plan.step = 13;
+  save_plan(&p);
+  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL, NULL), SP_OK);
   assert_int_equal(stk_ckpt_publish(p.plan.parent, &r, &saved, NULL), SP_ENOENT);
+  assert_int_equal(stk_ckpt_discard_tmp(p.plan.parent, 12, 4, r.nonce, NULL), SP_OK);
 }
 
 static void test_find_order_finds_the_checkpoint_of_that_order_only(void **state) {

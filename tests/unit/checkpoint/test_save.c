@@ -7,9 +7,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -198,29 +200,119 @@ static void test_remove_takes_the_directory_away(void **state) {
   struct test_plan p;
   make_plan(&p, tt_tmpfile("remove"), 1);
   save_plan(&p);
-  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL), SP_OK);
-  assert_int_equal(count_entries(p.plan.parent), 0);
-  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL), SP_ENOENT);
-  assert_int_equal(stk_ckpt_remove(p.plan.parent, "../remove", NULL), SP_EINVAL);
-  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-012", NULL), SP_EINVAL);
+  p.plan.step = 13;
+  save_plan(&p);
+  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL, NULL), SP_OK);
+  assert_int_equal(count_entries(p.plan.parent), 1);
+  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-12", NULL, NULL), SP_ENOENT);
+  assert_int_equal(stk_ckpt_remove(p.plan.parent, "../remove", NULL, NULL), SP_EINVAL);
+  assert_int_equal(stk_ckpt_remove(p.plan.parent, "step-012", NULL, NULL), SP_EINVAL);
 }
 
-static void test_sweep_removes_leftovers_only(void **state) {
+static void test_remove_spares_the_newest_whole_one(void **state) {
   (void)state;
   struct test_plan p;
-  char dir[1024];
+  struct sp_err err = {0};
+  make_plan(&p, tt_tmpfile("spared"), 1);
+  const char *parent = p.plan.parent;
+  for (p.plan.step = 10; p.plan.step < 14; p.plan.step++) {
+    save_plan(&p);
+  }
+  assert_int_equal(stk_ckpt_remove(parent, "step-13", NULL, &err), SP_EPERM);
+  assert_non_null(strstr(err.text, "newest whole one"));
+  /* 13 is damaged: it may go, and 12 is the newest whole one. */
+  char file[1024];
+  snprintf(file, sizeof file, "%s/step-13/optim.safetensors", parent);
+  assert_int_equal(truncate(file, 100), 0);
+  assert_int_equal(stk_ckpt_remove(parent, "step-12", NULL, NULL), SP_EPERM);
+  assert_int_equal(stk_ckpt_remove(parent, "step-12", "step-12", NULL), SP_EPERM);
+  assert_int_equal(stk_ckpt_remove(parent, "step-12", "step-13", NULL), SP_EPERM);
+  assert_int_equal(stk_ckpt_remove(parent, "step-12", "step-99", NULL), SP_EPERM);
+  assert_int_equal(stk_ckpt_remove(parent, "step-13", NULL, NULL), SP_OK);
+  /* A run that went back to 10 and saved again says so. */
+  assert_int_equal(stk_ckpt_remove(parent, "step-12", "step-10", NULL), SP_OK);
+  assert_int_equal(count_entries(parent), 2);
+}
+
+static void make_leftover(const char *parent, const char *name) {
+  char path[1024];
+  snprintf(path, sizeof path, "%s/%s", parent, name);
+  assert_int_equal(mkdir(path, 0700), 0);
+  snprintf(path, sizeof path, "%s/%s/model.safetensors", parent, name);
+  tt_write_file(path, "x", 1);
+}
+
+static void test_sweep_removes_what_the_dead_left_only(void **state) {
+  (void)state;
+  static const char *const dead[] = {"tmp-5-0-0123456789abcdef", "tmp-6-3-0123456789abcdef",
+                                     "trash-step-1-0123456789abcdef",
+                                     "trash-step-1-v2-0123456789abcdef"};
+  static const char *const alive[] = {"tmp-5-4-0123456789abcdef",
+                                      "tmp-5-3-00000000000000ff",
+                                      "tmp-5-0-0123",
+                                      "tmp-5-0-0123456789ABCDEF",
+                                      "tmp-notes",
+                                      "trash-can",
+                                      "trash-step-x-0123456789abcdef"};
+  struct test_plan p;
   make_plan(&p, tt_tmpfile("sweep"), 1);
+  const char *parent = p.plan.parent;
   save_plan(&p);
-  snprintf(dir, sizeof dir, "%s/tmp-5-0-0123", p.plan.parent);
-  assert_int_equal(mkdir(dir, 0700), 0);
-  snprintf(dir, sizeof dir, "%s/tmp-5-0-0123/model.safetensors", p.plan.parent);
-  tt_write_file(dir, "x", 1);
-  snprintf(dir, sizeof dir, "%s/trash-step-1-99", p.plan.parent);
-  assert_int_equal(mkdir(dir, 0700), 0);
-  assert_int_equal(count_entries(p.plan.parent), 3);
-  assert_int_equal(stk_ckpt_sweep(p.plan.parent, NULL), SP_OK);
-  assert_int_equal(count_entries(p.plan.parent), 1);
-  assert_int_equal(stk_ckpt_sweep(tt_tmpfile("absent"), NULL), SP_OK);
+  for (size_t i = 0; i < sizeof dead / sizeof *dead; i++) {
+    make_leftover(parent, dead[i]);
+  }
+  for (size_t i = 0; i < sizeof alive / sizeof *alive; i++) {
+    make_leftover(parent, alive[i]);
+  }
+  assert_int_equal(stk_ckpt_sweep(parent, 4, 0xff, NULL), SP_OK);
+  for (size_t i = 0; i < sizeof dead / sizeof *dead; i++) {
+    assert_false(exists(parent, dead[i]));
+  }
+  for (size_t i = 0; i < sizeof alive / sizeof *alive; i++) {
+    assert_true(exists(parent, alive[i]));
+  }
+  assert_true(exists(parent, "step-12/MANIFEST"));
+  assert_int_equal(stk_ckpt_sweep(parent, 4, 0, NULL), SP_OK);
+  assert_false(exists(parent, alive[1]));
+  assert_int_equal(stk_ckpt_sweep(tt_tmpfile("absent"), 1, 0, NULL), SP_OK);
+}
+
+static void test_sweep_leaves_a_living_writer_its_directory(void **state) {
+  (void)state;
+  static const char name[] = "tmp-5-0-0123456789abcdef";
+  char path[1024];
+  const char *parent = tt_tmpfile("living");
+  assert_int_equal(mkdir(parent, 0700), 0);
+  make_leftover(parent, name);
+  snprintf(path, sizeof path, "%s/%s", parent, name);
+  int fd = open(path, O_RDONLY | O_DIRECTORY);
+  assert_true(fd >= 0);
+  assert_int_equal(flock(fd, LOCK_EX), 0);
+  assert_int_equal(stk_ckpt_sweep(parent, 1, 0, NULL), SP_OK);
+  assert_true(exists(parent, name));
+  close(fd);
+  assert_int_equal(stk_ckpt_sweep(parent, 1, 0, NULL), SP_OK);
+  assert_false(exists(parent, name));
+}
+
+static void test_sweep_goes_on_after_what_it_cannot_remove(void **state) {
+  (void)state;
+  /* Whichever comes first in the directory, it is stuck in all rounds but one. */
+  for (int loose = 0; loose < 3; loose++) {
+    char name[64];
+    char path[1024];
+    snprintf(name, sizeof name, "stuck%d", loose);
+    const char *parent = tt_tmpfile(name);
+    assert_int_equal(mkdir(parent, 0700), 0);
+    for (int i = 0; i < 3; i++) {
+      snprintf(name, sizeof name, "tmp-%d-0-0123456789abcdef", i);
+      make_leftover(parent, name);
+      snprintf(path, sizeof path, "%s/%s/inner", parent, name);
+      assert_int_equal(i == loose ? 0 : mkdir(path, 0700), 0);
+    }
+    assert_int_not_equal(stk_ckpt_sweep(parent, 1, 0, NULL), SP_OK);
+    assert_int_equal(count_entries(parent), 2);
+  }
 }
 
 static void test_plan_bytes_is_what_a_save_writes(void **state) {
@@ -279,7 +371,10 @@ int main(void) {
       tt_test(test_save_into_a_file_fails),
       tt_test(test_save_without_memory_leaves_nothing),
       tt_test(test_remove_takes_the_directory_away),
-      tt_test(test_sweep_removes_leftovers_only),
+      tt_test(test_remove_spares_the_newest_whole_one),
+      tt_test(test_sweep_removes_what_the_dead_left_only),
+      tt_test(test_sweep_leaves_a_living_writer_its_directory),
+      tt_test(test_sweep_goes_on_after_what_it_cannot_remove),
       tt_test(test_plan_bytes_is_what_a_save_writes),
       tt_test(test_save_is_opened_by_python_safetensors),
   };

@@ -93,7 +93,7 @@ static void test_save_killed_anywhere_leaves_a_whole_checkpoint(void **state) {
   }
   assert_true(n_killed >= 16);
   int before = count_entries(p.plan.parent);
-  assert_int_equal(stk_ckpt_sweep(p.plan.parent, NULL), SP_OK);
+  assert_int_equal(stk_ckpt_sweep(p.plan.parent, 1, 0, NULL), SP_OK);
   assert_true(count_entries(p.plan.parent) < before);
   struct stk_ckpt_info *infos;
   size_t n;
@@ -109,17 +109,19 @@ static void test_remove_killed_in_between_leaves_trash_for_the_sweep(void **stat
   struct test_plan p;
   make_plan(&p, tt_tmpfile("trash"), 1);
   save_plan(&p);
+  p.plan.step = 13;
+  save_plan(&p);
   pid_t pid = fork();
   if (pid == 0) {
     setenv("STOKER_FAULT", "checkpoint.trash:1:kill9", 1);
-    _exit(stk_ckpt_remove(p.plan.parent, "step-12", NULL) == SP_OK ? 0 : 1);
+    _exit(stk_ckpt_remove(p.plan.parent, "step-12", NULL, NULL) == SP_OK ? 0 : 1);
   }
   int status = 0;
   assert_int_equal(waitpid(pid, &status, 0), pid);
   assert_true(WIFSIGNALED(status));
+  assert_int_equal(count_entries(p.plan.parent), 2);
+  assert_int_equal(stk_ckpt_sweep(p.plan.parent, 1, 0, NULL), SP_OK);
   assert_int_equal(count_entries(p.plan.parent), 1);
-  assert_int_equal(stk_ckpt_sweep(p.plan.parent, NULL), SP_OK);
-  assert_int_equal(count_entries(p.plan.parent), 0);
 }
 
 #else
