@@ -14,6 +14,15 @@
 
 enum { MAX_BEST_BYTES = 1 << 16 };
 
+/* A checkpoint that was copied or renamed to another step's name would be taken for newer or older
+ * than it is. */
+static sp_status check_step(const struct stk_ckpt *ck, int64_t step, struct sp_err *err) {
+  return ck->manifest.step == step
+             ? SP_OK
+             : sp_fail(err, SP_ECORRUPT, "checkpoint %s: its manifest is of step %" PRId64,
+                       ck->path, ck->manifest.step);
+}
+
 static void inspect(const char *parent, struct stk_ckpt_info *info) {
   char path[PATH_MAX];
   struct stk_ckpt *ck = sp_alloc(sizeof *ck);
@@ -24,7 +33,8 @@ static void inspect(const char *parent, struct stk_ckpt_info *info) {
   } else if (stk_ckpt_open(path, ck, &why) != SP_OK) {
     snprintf(info->why, sizeof info->why, "%.255s", why.text);
   } else {
-    info->valid = true;
+    info->valid = check_step(ck, info->step, &why) == SP_OK;
+    snprintf(info->why, sizeof info->why, "%.255s", why.text);
     info->epoch = ck->manifest.epoch;
     for (size_t i = 0; i < ck->manifest.n_files; i++) {
       info->bytes += ck->manifest.files[i].bytes;
@@ -145,8 +155,9 @@ static sp_status open_first(const char *parent, const struct stk_ckpt_info *info
     struct sp_err why = {0};
     sp_status st = put_path(parent, infos[i].name, path, &why);
     st = st ? st : stk_ckpt_open(path, out, &why);
-    if (st == SP_OK && verify) {
-      st = stk_ckpt_verify(out, &why);
+    if (st == SP_OK) {
+      st = check_step(out, infos[i].step, &why);
+      st = st || !verify ? st : stk_ckpt_verify(out, &why);
       if (st != SP_OK) {
         stk_ckpt_close(out);
       }
