@@ -39,7 +39,7 @@ static int32_t take_lanes(int32_t n_lanes, int32_t lo, int32_t hi, struct stk_tr
   for (int32_t lane = lo; lane < hi; lane++) {
     start[depth++] = lane;
     deepest = depth > deepest ? depth : deepest;
-    while (depth >= 2 && stk_tree_is_node(n_lanes, start[depth - 2], lane + 1)) {
+    while (depth >= 2 && stk_tree_joins(n_lanes, start[depth - 2], lane + 1)) {
       depth--;
     }
   }

@@ -1,7 +1,8 @@
 /* The lane tree over ranks: who owns which lanes, and in which order sums of them add up.
  *
  * Lanes [lo, hi) are a node of the tree; a node of more than one lane splits at lo plus the largest
- * power of two below hi - lo, and its sum is left + right. The root is all V lanes. Rank r of N
+ * power of two below hi - lo, and its sum is left + right. The root is all V lanes; its addition is
+ * nobody's alone, since the division by V goes with it. Rank r of N
  * owns lanes [r * V / N, (r + 1) * V / N), takes them in order, and adds siblings as soon as it has
  * both: what it is left with are its parts, the largest nodes inside its range, in ascending order,
  * part k in its buffer k. So everybody knows from (V, N) alone where every part stands, and adding
@@ -35,6 +36,11 @@ int32_t stk_tree_split(int32_t lo, int32_t hi);
 
 /* True if [lo, hi) is a node of the tree of n_lanes. */
 bool stk_tree_is_node(int32_t n_lanes, int32_t lo, int32_t hi);
+
+/* True if a rank adds up what stands in [lo, hi): a node below the root. */
+static inline bool stk_tree_joins(int32_t n_lanes, int32_t lo, int32_t hi) {
+  return hi - lo < n_lanes && stk_tree_is_node(n_lanes, lo, hi);
+}
 
 /* How many sums stand at once while a rank takes lanes [lo, hi) in order: its buffers. */
 int32_t stk_tree_buffers(int32_t n_lanes, int32_t lo, int32_t hi);

@@ -13,35 +13,38 @@ struct eval {
   int32_t n_lanes;
   struct stk_acc *all, *one; /* [n_lanes][STK_GRAPH_MAX_LOGS]: of all batches, of this one */
   struct stk_log_names *names;
+  int64_t batch; /* in progress */
 };
 
-static sp_status run_lane(struct eval *v, int64_t batch, int32_t lane,
-                          const struct stk_graph **graph, struct sp_err *err) {
-  struct stk_loader_at at = {0, lane, batch}, then = {0, lane + 1, batch};
+static sp_status next_batch(void *ctx, int32_t lane, int64_t micro, struct stk_lane_batch *out,
+                            struct sp_err *err) {
+  struct eval *v = ctx;
+  struct stk_loader_at at = {0, lane, v->batch}, then = {0, lane + 1, v->batch};
   struct stk_loader_batch b;
-  if (then.lane == v->n_lanes) {
-    then = (struct stk_loader_at){0, 0, batch + 1};
+  int32_t lo, hi;
+  (void)micro;
+  stk_session_lanes(v->s, &lo, &hi);
+  if (then.lane == hi) {
+    then = (struct stk_loader_at){0, lo, v->batch + 1};
   }
   struct stk_profiler *profiler = stk_session_config_of(v->s)->profiler;
   int64_t start = stk_profile_start(profiler);
   sp_status st = stk_loader_next(v->c->loader, at, &then, &b, err);
   stk_profile_stop(profiler, STK_ACTION_EVAL_DATA, start);
-  if (st || b.n == 0) {
-    return st;
+  if (!st) {
+    *out = (struct stk_lane_batch){b.x, b.y, b.n, (uint64_t)v->batch};
   }
-  struct stk_lane_batch lb = {b.x, b.y, b.n, (uint64_t)batch};
-  return stk_session_eval(v->s, v->c->stage, lane, &lb, v->one + (int64_t)lane * STK_GRAPH_MAX_LOGS,
-                          graph, NULL, err);
+  return st;
 }
 
 static sp_status run_batch(struct eval *v, int64_t batch, const struct stk_graph **graph,
                            struct sp_err *err) {
   memset(v->one, 0, sizeof *v->one * STK_GRAPH_MAX_LOGS * (size_t)v->n_lanes);
-  for (int32_t lane = 0; lane < v->n_lanes; lane++) {
-    sp_status st = run_lane(v, batch, lane, graph, err);
-    if (st) {
-      return st;
-    }
+  v->batch = batch;
+  sp_status st =
+      stk_session_eval_batch(v->s, v->c->stage, batch, next_batch, v, v->one, graph, err);
+  if (st) {
+    return st;
   }
   for (int32_t i = 0; *graph && i < v->n_lanes * STK_GRAPH_MAX_LOGS; i++) {
     int32_t entry = i % STK_GRAPH_MAX_LOGS;

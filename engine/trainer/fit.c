@@ -385,17 +385,18 @@ static void check_time(stk_fit *f) {
 static sp_status next_batch(void *ctx, int32_t lane, int64_t micro, struct stk_lane_batch *out,
                             struct sp_err *err) {
   stk_fit *f = ctx;
-  int32_t n_lanes = stk_session_config_of(f->s)->n_lanes;
+  int32_t lo, hi;
+  stk_session_lanes(f->s, &lo, &hi);
   int64_t batch = f->now->batch + micro, last = f->run.window - 1;
   struct stk_loader_at at = {f->now->epoch, lane, batch}, then = at;
   if (micro < last) {
     then.batch++;
-  } else if (lane + 1 < n_lanes) {
+  } else if (lane + 1 < hi) {
     then = (struct stk_loader_at){f->now->epoch, lane + 1, f->now->batch};
   } else if (batch + 1 < f->c.n_train_batches) {
-    then = (struct stk_loader_at){f->now->epoch, 0, batch + 1};
+    then = (struct stk_loader_at){f->now->epoch, lo, batch + 1};
   } else {
-    then = (struct stk_loader_at){f->now->epoch + 1, 0, 0};
+    then = (struct stk_loader_at){f->now->epoch + 1, lo, 0};
   }
   struct stk_loader_batch b;
   int64_t start = stk_profile_start(profiler(f));
@@ -579,6 +580,7 @@ static sp_status phase_batch(stk_fit *f, struct sp_err *err) {
   struct stk_window w = {.batch = next_batch,
                          .ctx = f,
                          .n_micro = f->run.window,
+                         .n_batches = f->c.n_train_batches,
                          .lr = f->lr,
                          .epoch_acc = stk_control_acc(f->now, 0)};
   struct stk_window_result r;

@@ -1,5 +1,5 @@
 /* A session: the programs of a job over its state, and what one optimizer step or one evaluation
- * batch does with them.
+ * batch does with them, by one process or by several ranks that share the state's regions.
  *
  * It knows lanes, accumulation, clipping and the optimizer, but nothing of epochs, loops or files:
  * the loops call it. A program exists per (stage, batch size) and is made when first needed (a
@@ -9,6 +9,7 @@
 #ifndef STK_TRAINER_SESSION_H
 #define STK_TRAINER_SESSION_H
 
+#include "engine/comm/group.h"
 #include "engine/exec/pool.h"
 #include "engine/nn/module.h"
 #include "engine/optim/optimizer.h"
@@ -56,8 +57,8 @@ void stk_session_free(stk_session *s);
 struct stk_state *stk_session_state(stk_session *s);
 const struct stk_session_config *stk_session_config_of(const stk_session *s);
 
-/* Buffers of one gradient region each: the partial sums of the lane tree and, with accumulation,
- * the micro-batch's. */
+/* Buffers of one section of parameters each that a process alone has: the partial sums of the lane
+ * tree and, with accumulation, the micro-batch's. */
 int32_t stk_session_grad_buffers(const stk_session *s);
 
 /* The program of a stage and batch size; made when it is not there. SP_ENOENT: the module lacks
@@ -77,19 +78,64 @@ struct stk_logged {
   struct stk_acc *lanes;         /* [n_lanes][STK_GRAPH_MAX_LOGS]: this window's last micro-batch */
 };
 
+/* Who computes. A session that has not joined is alone, without a group. */
+struct stk_membership {
+  struct stk_group *group; /* mapped, of this session's lanes; NULL: alone and not watched */
+  uint32_t generation;     /* that the supervisor opened */
+  int32_t rank, n_ranks;   /* rank 0 leads; n_ranks <= lanes */
+  int32_t n_threads;       /* with which each rank computes; 0: the pool's */
+  int32_t pid;             /* of this process, for the progress page */
+};
+
+/* From now on this session is rank m->rank: between steps, after an abort too (the caller then
+ * reloads the state, stk_state_reload). With more than one rank, gradients stand in regions
+ * "grad-<rank>-<buffer>" (and "grad-sums" with clipping) of config.memory, whose size never
+ * changes; alone they are private. SP_EINVAL, SP_ENOMEM, or the memory's status: the session is
+ * alone then. */
+SP_NODISCARD sp_status stk_session_join(stk_session *s, const struct stk_membership *m,
+                                        struct sp_err *err);
+
+/* The lanes of this rank: [lo, hi). */
+void stk_session_lanes(const stk_session *s, int32_t *out_lo, int32_t *out_hi);
+
+struct stk_batch_at {
+  stk_stage stage;
+  int64_t epoch; /* 0 in evaluation */
+  int32_t lane;
+  int64_t batch;
+};
+
+/* Gives a follower the batch at `at`; it will probably want `then` next. */
+struct stk_follow {
+  sp_status (*batch)(void *ctx, const struct stk_batch_at *at, const struct stk_batch_at *then,
+                     struct stk_lane_batch *out, struct sp_err *err);
+  void *ctx;
+};
+
+/* The life of a rank other than 0: does its part of what the lead does until the lead dismisses it
+ * (SP_OK), the generation is aborted (SP_ECANCELED), or something fails here or with another rank
+ * (its status; the text says which rank). Errors here reach the lead, whose call returns them. */
+SP_NODISCARD sp_status stk_session_follow(stk_session *s, const struct stk_follow *f,
+                                          struct sp_err *err);
+
+/* The lead lets its followers go: their stk_session_follow returns SP_OK. */
+SP_NODISCARD sp_status stk_session_dismiss(stk_session *s, struct sp_err *err);
+
 /* The optimizer's groups, to make rates for. */
 const struct stk_optimizer *stk_session_optimizer(const stk_session *s);
 
 /* One optimizer step over all lanes: n_micro micro-batches per lane, gradients reduced, clipped,
  * applied into the write slot (stk_state_choose). On success `now` names the new slot (not
  * committed yet: that is the loop's). `epoch_acc`: when not NULL every micro-batch is added there
- * too
- * ([n_lanes][STK_GRAPH_MAX_LOGS]). */
+ * too ([n_lanes][STK_GRAPH_MAX_LOGS]). Among ranks the lead calls, followers do their lanes and
+ * slices; the batches of epoch and batch in `now` are meant. SP_ECANCELED after an abort: nothing
+ * is committed, `now` is to be reloaded. */
 struct stk_window {
   stk_batch_fn batch;
   void *ctx;
   int64_t n_micro;
-  const double *lr; /* learning rate per parameter group */
+  int64_t n_batches; /* per epoch and lane, for followers that read ahead; 0: not known */
+  const double *lr;  /* learning rate per parameter group */
   struct stk_acc *epoch_acc;
 };
 struct stk_window_result {
@@ -107,6 +153,14 @@ SP_NODISCARD sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t
                                         const struct stk_lane_batch *b, struct stk_acc *acc,
                                         const struct stk_graph **out_graph, const void **out_result,
                                         struct sp_err *err);
+
+/* One evaluation batch of all lanes, batch number `index` of the stage: adds to acc
+ * [n_lanes][STK_GRAPH_MAX_LOGS], zeroed before. `batch` gives this rank's lanes (micro 0);
+ * followers give theirs. */
+SP_NODISCARD sp_status stk_session_eval_batch(stk_session *s, stk_stage stage, int64_t index,
+                                              stk_batch_fn batch, void *ctx, struct stk_acc *acc,
+                                              const struct stk_graph **out_graph,
+                                              struct sp_err *err);
 
 /* Adds b's values, which come later, to a's. */
 struct stk_acc stk_acc_join(const struct stk_log_entry *e, struct stk_acc a, struct stk_acc b);

@@ -96,7 +96,8 @@ static void test_tree_parts_cover_all_lanes_with_whole_nodes(void **state) {
 static void test_tree_parts_are_the_largest_nodes(void **state) {
   (void)state;
   struct stk_tree_part parts[7];
-  assert_int_equal(stk_tree_parts(7, 1, parts), 1);
+  assert_int_equal(stk_tree_parts(1, 1, parts), 1);
+  assert_int_equal(stk_tree_parts(7, 1, parts), 2); /* the root is the reduction's */
   assert_int_equal(stk_tree_parts(7, 2, parts), 4);
   static const int32_t want[4][4] = {{0, 2, 0, 0}, {2, 3, 0, 1}, {3, 4, 1, 0}, {4, 7, 1, 1}};
   for (int i = 0; i < 4; i++) {
@@ -119,6 +120,9 @@ static void test_tree_nodes_are_told_from_other_ranges(void **state) {
   assert_false(stk_tree_is_node(7, 5, 7));
   assert_false(stk_tree_is_node(7, 0, 8));
   assert_false(stk_tree_is_node(7, 2, 2));
+  assert_true(stk_tree_joins(7, 4, 7));
+  assert_false(stk_tree_joins(7, 0, 7));
+  assert_false(stk_tree_joins(7, 3, 7));
 }
 
 static void test_tree_buffers_are_as_many_as_sums_stand(void **state) {
