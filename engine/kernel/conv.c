@@ -11,14 +11,18 @@
  * common form: a table of taps (distance in the planes, distance in the weights) and a table of
  * tiles (16 outputs each). The register tile is ROWS output channels by 16 pixels, or a few tiles
  * of pixels where there are few channels. dx has one pass per stride phase of the input, over the
- * padded gradient. A unit is a band of rows of one image, with all groups.
+ * padded gradient. A unit is a band of rows of one image, with all groups. Where maxima over 2 x 2
+ * are asked for, a unit's outputs are pooled before the next one's are made, and its gradients
+ * spread out as they are copied to the planes (pool_2x2.h).
  */
 #include "engine/kernel/conv_plane.h"
+#include "engine/kernel/pool_2x2.h"
 
 enum {
   CHUNK = 256,
   BLOCK_TILES = 8,          /* tiles whose chunk sums are kept while k advances */
   BAND_REALS = 48 * 1024,   /* aim for the padded planes of a unit */
+  NEXT_REALS = 8 * 1024,    /* asked for ahead */
   PACKED_REALS = 64 * 1024, /* weights that every call may copy into the order of their use */
   MIN_UNITS = 16,
   MIN_BAND = 4,
@@ -380,6 +384,7 @@ static void *carve(struct carve *c, int64_t n, size_t size) {
 
 struct room {
   real *planes, *totals;
+  real *y;      /* a band's outputs before they are pooled */
   real *packed; /* every weight, or NULL where they are too many to copy for one call */
   real *pack;   /* one panel's chunk */
   struct tap *taps;
@@ -395,12 +400,14 @@ static real *carve_packed(struct carve *c, const struct stk_conv_shape *s) {
 
 /* ---- forward */
 
-static struct bands forward_bands(const struct stk_conv_shape *s, struct plane *pl) {
+static struct bands forward_bands(const struct stk_conv_args *a, struct plane *pl) {
+  const struct stk_conv_shape *s = &a->s;
   const int64_t extra = tap_span(s->kh, s->dil_h) / s->stride_h;
   const int64_t pitch = s->ow + tap_span(s->kw, s->dil_w) / s->stride_w;
-  const int64_t channels = s->c / s->groups;
-  const struct bands b =
-      bands_of(s->oh, 1, channels * s->stride_h * s->stride_w * pitch, extra, s->n);
+  const int64_t planes = s->c / s->groups * s->stride_h * s->stride_w * pitch;
+  const int64_t outputs = s->co / s->groups * s->ow;
+  const struct bands b = a->argmax ? bands_of(s->oh, 2, max64(planes, outputs), extra, s->n)
+                                   : bands_of(s->oh, 1, planes, extra, s->n);
   plane_set(pl, s->stride_h, s->stride_w, b.rows + extra, pitch);
   pl->col0 = -s->pad_w;
   return b;
@@ -427,9 +434,10 @@ static struct grid forward_grid(const struct stk_conv_shape *s, const struct pla
   return (struct grid){rows, s->ow, pl->pitch, 0, s->ow, 1};
 }
 
-static struct room forward_room(const struct stk_conv_shape *s, void *scratch) {
+static struct room forward_room(const struct stk_conv_args *a, void *scratch) {
+  const struct stk_conv_shape *s = &a->s;
   struct plane pl;
-  const struct bands b = forward_bands(s, &pl);
+  const struct bands b = forward_bands(a, &pl);
   const struct grid g = forward_grid(s, &pl, b.rows);
   const int64_t channels = s->c / s->groups, n_taps = channels * s->kh * s->kw;
   const int64_t n_tiles = grid_tiles_most(&g);
@@ -440,6 +448,7 @@ static struct room forward_room(const struct stk_conv_shape *s, void *scratch) {
   r.tiles = carve(&c, n_tiles, sizeof(struct tile));
   r.map = carve(&c, n_tiles * V_LANES, sizeof(int32_t));
   r.totals = carve(&c, s->co / s->groups * BLOCK_TILES * V_LANES, sizeof(real));
+  r.y = carve(&c, a->argmax ? s->co / s->groups * b.rows * s->ow : 0, sizeof(real));
   r.packed = carve_packed(&c, s);
   r.pack = carve(&c, ROWS * CHUNK, sizeof(real));
   r.bytes = c.at;
@@ -450,26 +459,38 @@ static int64_t conv_units(const void *args, int n_threads) {
   const struct stk_conv_args *a = args;
   struct plane pl;
   (void)n_threads;
-  return a->s.n * forward_bands(&a->s, &pl).n;
+  return a->s.n * forward_bands(a, &pl).n;
 }
 
 static size_t conv_scratch(const void *args) {
   const struct stk_conv_args *a = args;
-  return forward_room(&a->s, NULL).bytes;
+  return forward_room(a, NULL).bytes;
+}
+
+/* The maxima of `rows` rows from row `from` of `outputs` channels, of which the first is channel
+ * `plane` of all images. */
+static void conv_pool(const struct stk_conv_args *a, const struct pass *p, int64_t plane,
+                      int64_t from, int64_t rows) {
+  const int64_t oh = a->s.oh / 2, ow = a->s.ow / 2;
+  for (int64_t co = 0; co < p->rows; co++) {
+    const int64_t at = ((plane + co) * oh + from / 2) * ow;
+    pool_max_2x2(p->y + co * p->y_row, a->s.ow, (real *)a->y + at, a->argmax + at, from / 2,
+                 rows / 2, ow);
+  }
 }
 
 static void conv_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_conv_args *a = args;
   const struct stk_conv_shape *s = &a->s;
-  const struct room room = forward_room(s, scratch);
+  const struct room room = forward_room(a, scratch);
   struct plane pl;
-  const struct bands b = forward_bands(s, &pl);
+  const struct bands b = forward_bands(a, &pl);
   const int64_t channels = s->c / s->groups, outputs = s->co / s->groups;
   const int64_t extra = pl.rows - b.rows;
   struct pass p = {.x = room.planes,
                    .w_row = channels * s->kh * s->kw,
                    .relu = a->relu,
-                   .y_row = s->oh * s->ow,
+                   .y_row = a->argmax ? b.rows * s->ow : s->oh * s->ow,
                    .rows = outputs,
                    .taps = room.taps,
                    .n_taps = forward_taps(s, &pl, room.taps),
@@ -495,11 +516,17 @@ static void conv_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
     for (int64_t g = 0; g < s->groups; g++) {
       const real *x = (const real *)a->x + (n * s->c + g * channels) * s->h * s->w;
       plane_load(&pl, room.planes, (struct image){x, s->h, s->w}, channels, rows + extra, (real)0);
+      if (u + 1 < hi && b.n == 1) {
+        plane_prefetch(x + s->c * s->h * s->w, min64(channels * s->h * s->w, NEXT_REALS));
+      }
       p.w = (const real *)a->w + g * group_weights;
       p.packed = room.packed ? room.packed + g * group_weights : NULL;
       p.bias = a->bias ? (const real *)a->bias + g * outputs : NULL;
-      p.y = (real *)a->y + (n * s->co + g * outputs) * p.y_row + from * s->ow;
+      p.y = a->argmax ? room.y : (real *)a->y + (n * s->co + g * outputs) * p.y_row + from * s->ow;
       pass_run(&p);
+      if (a->argmax) {
+        conv_pool(a, &p, n * s->co + g * outputs, from, rows);
+      }
     }
   }
 }
@@ -638,6 +665,43 @@ static void dx_pack(const struct stk_conv_shape *s, struct pass *p, const struct
   }
 }
 
+/* The planes of a band, from the gradients of maxima of `channels` channels. Rows ascend, so that a
+ * row's surplus is overwritten. */
+static void dx_unpool(const struct stk_conv_dx_args *a, const struct plane *pl, real *to,
+                      int64_t channel, int64_t channels) {
+  const int64_t ow = a->s.ow / 2, pooled = a->s.oh / 2 * ow, left = -pl->col0;
+  for (int64_t c = 0; c < channels; c++) {
+    const real *g = (const real *)a->g + (channel + c) * pooled;
+    const int32_t *argmax = a->argmax + (channel + c) * pooled;
+    for (int64_t i = 0; i < pl->rows; i++) {
+      const int64_t row = pl->row0 + i;
+      if (row < 0 || row >= a->s.oh) {
+        plane_fill_over(to, pl->pitch, (real)0);
+        to += pl->pitch;
+        continue;
+      }
+      plane_fill_over(to, left, (real)0);
+      for (int64_t j = 0; j < ow; j += V_LANES) {
+        vreal first, second;
+        unpool_2x2(g + row / 2 * ow, argmax + row / 2 * ow, row, j, ow, &first, &second);
+        v_store(to + left + 2 * j, first);
+        v_store(to + left + 2 * j + V_LANES, second);
+      }
+      plane_fill_over(to + left + a->s.ow, pl->pitch - left - a->s.ow, (real)0);
+      to += pl->pitch;
+    }
+  }
+}
+
+static void dx_prefetch(const struct stk_conv_dx_args *a, int64_t channel, int64_t channels) {
+  const int64_t plane = a->argmax ? a->s.oh / 2 * (a->s.ow / 2) : a->s.oh * a->s.ow;
+  const int64_t reals = min64(channels * plane, NEXT_REALS);
+  plane_prefetch((const real *)a->g + channel * plane, reals);
+  if (a->argmax) {
+    plane_prefetch((const real *)(const void *)(a->argmax + channel * plane), reals);
+  }
+}
+
 static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_conv_dx_args *a = args;
   const struct stk_conv_shape *s = &a->s;
@@ -673,8 +737,16 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
     }
     pl.row0 = from / s->stride_h + dx_low(s->pad_h, s->kh, s->dil_h, s->stride_h);
     for (int64_t g = 0; g < s->groups; g++) {
-      const real *grad = (const real *)a->g + (n * s->co + g * outputs) * s->oh * s->ow;
-      plane_load(&pl, room.planes, (struct image){grad, s->oh, s->ow}, outputs, pl.rows, (real)0);
+      const int64_t channel = n * s->co + g * outputs;
+      const struct image im = {(const real *)a->g + channel * s->oh * s->ow, s->oh, s->ow};
+      if (u + 1 < hi && b.n == 1) {
+        dx_prefetch(a, channel + s->co, outputs);
+      }
+      if (a->argmax) {
+        dx_unpool(a, &pl, room.planes, channel, outputs);
+      } else {
+        plane_load(&pl, room.planes, im, outputs, pl.rows, (real)0);
+      }
       p.w = (const real *)a->w + g * group_weights;
       p.y = (real *)a->dx + (n * s->c + g * channels) * p.y_row + from * s->w;
       dx_group(s, &p, &room, phases, room.packed ? room.packed + g * group_weights : NULL);

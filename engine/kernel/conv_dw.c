@@ -7,7 +7,8 @@
  * 16 output channels are one vector, a tap is a row of the register tile: per position one vector
  * of g and one broadcast of x for each tap. g is transposed a band of rows at a time and x is read
  * from padded planes (conv_plane.h); db is a tap whose plane holds ones. The chains' state is kept
- * across bands, so images and chunks need not line up.
+ * across bands, so images and chunks need not line up. A gradient of maxima is transposed as it is
+ * and spread out then.
  *
  * A unit is UNIT_TAPS taps of 16 output channels of a group; units of one run that share those
  * channels are done together. Where those are few, units are stretches of k instead: then every
@@ -26,7 +27,8 @@ enum {
   BAND_REALS = 16 * 1024, /* aim for the padded planes */
   BAND_OUTPUTS = 256,     /* aim for the transposed g, in vectors */
   CHUNK_UNITS = 32,
-  SUM_TAPS = 8, /* a unit of conv_dw_sum */
+  NEXT_REALS = 8 * 1024, /* asked for ahead */
+  SUM_TAPS = 8,          /* a unit of conv_dw_sum */
 #if defined(STK_ISA_AVX512)
   ROWS = 12,
 #else
@@ -66,6 +68,7 @@ static struct plan plan_of(const struct stk_conv_dw_args *a) {
   const int64_t per_row = loaded * s->stride_h * s->stride_w * pitch;
   p.band = min64(max64(BAND_REALS / max64(per_row, 1) - p.extra, 4), s->oh);
   p.band = min64(p.band, max64(BAND_OUTPUTS / max64(s->ow, 1), 1));
+  p.band = a->argmax ? max64(p.band / 2 * 2, 2) : p.band;
   p.positions = s->oh * s->ow;
   p.last = s->n * p.positions;
   p.chunks = plane_ceil_div(p.last, CHUNK);
@@ -77,6 +80,8 @@ static struct plan plan_of(const struct stk_conv_dw_args *a) {
 
 struct room {
   real *planes, *ones, *g, *state; /* state: chains, then totals, MOST_TAPS x 16 each */
+  real *maxima;                    /* a band's gradients of maxima, transposed */
+  int32_t *places;                 /* and theirs */
   int32_t *q;                      /* position in the planes of each output of a band */
   size_t bytes;
 };
@@ -86,14 +91,17 @@ static struct room room_of(const struct stk_conv_dw_args *a, const struct plan *
   const int64_t planes = plane_ceil_div(loaded * p->plane.channel + PLANE_SLACK, 16) * 16;
   const int64_t ones = plane_ceil_div(p->plane.phase + PLANE_SLACK, 16) * 16;
   const int64_t g = (p->band * a->s.ow + V_LANES) * V_LANES, state = 2 * MOST_TAPS * V_LANES;
-  struct room r = {.bytes = (size_t)(planes + ones + g + state) * sizeof(real) +
-                            (size_t)(p->band * a->s.ow) * sizeof(int32_t)};
+  const int64_t maxima = a->argmax ? (p->band * a->s.ow / 4 + V_LANES) * V_LANES : 0;
+  struct room r = {.bytes = (size_t)(planes + ones + g + state + maxima) * sizeof(real) +
+                            (size_t)(maxima + p->band * a->s.ow) * sizeof(int32_t)};
   if (scratch) {
     r.planes = (real *)(void *)scratch;
     r.ones = r.planes + planes;
     r.g = r.ones + ones;
     r.state = r.g + g;
-    r.q = (int32_t *)(void *)(r.state + state);
+    r.maxima = r.state + state;
+    r.places = (int32_t *)(void *)(r.maxima + maxima);
+    r.q = r.places + maxima;
   }
   return r;
 }
@@ -125,25 +133,62 @@ V_INLINE void transpose8(float *to, const float *from, int64_t stride, int64_t n
 }
 #endif
 
-/* to[k * 16 + r] = from[r * stride + k] for r < rows, k < n. Lanes from rows on are left alone, and
- * up to 7 vectors more are written. */
-static void transpose(real *to, const real *from, int64_t stride, int64_t rows, int64_t n) {
+/* transpose8 for the rows of which 8 are there, n columns; returns their number. */
+static int64_t transpose_eights(void *to, const void *from, int64_t stride, int64_t rows,
+                                int64_t n) {
   int64_t r = 0;
-#if !defined(STK_ISA_REF)
+#if defined(STK_ISA_REF)
+  (void)to, (void)from, (void)stride, (void)rows, (void)n;
+#else
   for (; r + 8 <= rows; r += 8) {
+    float *column = (float *)to + r;
+    const float *row = (const float *)from + r * stride;
     int64_t k = 0;
     for (; k + 8 <= n; k += 8) {
-      transpose8(to + k * V_LANES + r, from + r * stride + k, stride, 8);
+      transpose8(column + k * V_LANES, row + k, stride, 8);
     }
     if (k < n) {
-      transpose8(to + k * V_LANES + r, from + r * stride + k, stride, n - k);
+      transpose8(column + k * V_LANES, row + k, stride, n - k);
     }
   }
 #endif
-  for (; r < rows; r++) {
+  return r;
+}
+
+/* to[k * 16 + r] = from[r * stride + k] for r < rows, k < n. Lanes from rows on are left alone, and
+ * up to 7 vectors more are written. */
+static void transpose(real *to, const real *from, int64_t stride, int64_t rows, int64_t n) {
+  for (int64_t r = transpose_eights(to, from, stride, rows, n); r < rows; r++) {
     for (int64_t k = 0; k < n; k++) {
       to[k * V_LANES + r] = from[r * stride + k];
     }
+  }
+}
+
+static void transpose_places(int32_t *to, const int32_t *from, int64_t stride, int64_t rows,
+                             int64_t n) {
+  for (int64_t r = transpose_eights(to, from, stride, rows, n); r < rows; r++) {
+    for (int64_t k = 0; k < n; k++) {
+      to[k * V_LANES + r] = from[r * stride + k];
+    }
+  }
+}
+
+/* Vectors of g for rows row .. row + rows - 1 of the outputs, from those of their maxima. */
+static void spread(const struct stk_conv_shape *s, const struct room *room, int64_t row,
+                   int64_t rows) {
+  const int64_t ow = s->ow;
+  const int32_t w = (int32_t)ow;
+  for (int64_t i = 0; i < rows * ow / 4; i++) {
+    const int64_t at = i / (ow / 2) * 2 * ow + i % (ow / 2) * 2;
+    real *to = room->g + at * V_LANES;
+    const vreal g = v_add(v_zero(), v_load(room->maxima + i * V_LANES));
+    const vint place =
+        vi_sub(vi_load(room->places + i * V_LANES), vi_set1((int32_t)(row * ow + at)));
+    v_store(to, v_select(vi_eq(place, vi_set1(0)), g, v_zero()));
+    v_store(to + V_LANES, v_select(vi_eq(place, vi_set1(1)), g, v_zero()));
+    v_store(to + ow * V_LANES, v_select(vi_eq(place, vi_set1(w)), g, v_zero()));
+    v_store(to + (ow + 1) * V_LANES, v_select(vi_eq(place, vi_set1(w + 1)), g, v_zero()));
   }
 }
 
@@ -267,6 +312,33 @@ static void job_band(const struct plan *p, const struct job *j, const real *cons
   }
 }
 
+/* g of `rows` rows from `row` of image n, transposed. */
+static void job_gradients(const struct stk_conv_dw_args *a, const struct plan *p,
+                          const struct job *j, const struct room *room, int64_t n, int64_t row,
+                          int64_t rows) {
+  const int64_t ow = a->s.ow, plane = n * a->s.co + j->group * p->outputs + j->co;
+  if (a->argmax) {
+    const int64_t maxima = p->positions / 4, at = plane * maxima + row * ow / 4;
+    transpose(room->maxima, (const real *)a->g + at, maxima, j->n_co, rows * ow / 4);
+    transpose_places(room->places, a->argmax + at, maxima, j->n_co, rows * ow / 4);
+    spread(&a->s, room, row, rows);
+  } else {
+    const real *g = (const real *)a->g + plane * p->positions + row * ow;
+    transpose(room->g, g, p->positions, j->n_co, rows * ow);
+  }
+}
+
+static void gradients_prefetch(const struct stk_conv_dw_args *a, const struct plan *p,
+                               const struct job *j, int64_t n) {
+  const int64_t plane = n * a->s.co + j->group * p->outputs + j->co;
+  const int64_t positions = a->argmax ? p->positions / 4 : p->positions;
+  const int64_t reals = min64(j->n_co * positions, NEXT_REALS);
+  plane_prefetch((const real *)a->g + plane * positions, reals);
+  if (a->argmax) {
+    plane_prefetch((const real *)(const void *)(a->argmax + plane * positions), reals);
+  }
+}
+
 static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const struct job *j,
                     const struct room *room) {
   const struct stk_conv_shape *s = &a->s;
@@ -277,8 +349,11 @@ static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const stru
   plane_fill(room->state, MOST_TAPS * V_LANES, (real)0);
   plane_fill(room->g, (p->band * s->ow + V_LANES) * V_LANES, (real)0);
   for (int64_t n = j->k0 / max64(p->positions, 1); n * p->positions < j->k1; n++) {
-    const real *g = (const real *)a->g + (n * s->co + j->group * p->outputs + j->co) * p->positions;
     const real *image = (const real *)a->x + (n * s->c + j->group * p->channels + c0) * s->h * s->w;
+    if ((n + 1) * p->positions < j->k1) {
+      plane_prefetch(image + s->c * s->h * s->w, min64((c1 - c0) * s->h * s->w, NEXT_REALS));
+      gradients_prefetch(a, p, j, n + 1);
+    }
     for (int64_t row = 0; row < s->oh; row += p->band) {
       const int64_t rows = min64(p->band, s->oh - row), k = n * p->positions + row * s->ow;
       const int64_t begin = max64(j->k0 - k, 0), end = min64(j->k1 - k, rows * s->ow);
@@ -288,7 +363,7 @@ static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const stru
       p->plane.row0 = row * s->stride_h - s->pad_h;
       plane_load(&p->plane, room->planes, (struct image){image, s->h, s->w}, c1 - c0,
                  rows + p->extra, (real)0);
-      transpose(room->g, g + row * s->ow, p->positions, j->n_co, rows * s->ow);
+      job_gradients(a, p, j, room, n, row, rows);
       job_band(p, j, x, room, k, begin, end);
     }
   }

@@ -55,8 +55,19 @@ V_INLINE void plane_fill(real *to, int64_t n, real value) {
 
 /* Whole vectors of `value`: up to 15 elements more than n. */
 V_INLINE void plane_fill_over(real *to, int64_t n, real value) {
-  for (int64_t i = 0; i < n; i += V_LANES) {
+  if (n > 0) {
+    v_store(to, v_set1(value));
+  }
+  for (int64_t i = V_LANES; i < n; i += V_LANES) {
     v_store(to + i, v_set1(value));
+  }
+}
+
+/* Asks for n reals that a later image needs, while this one is computed: between two images the
+ * CPU's own prefetch has forgotten them. */
+V_INLINE void plane_prefetch(const real *p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 64 / (int64_t)sizeof(real)) {
+    __builtin_prefetch(p + i, 0, 2);
   }
 }
 

@@ -281,12 +281,17 @@ struct stk_conv_args { /* y = conv(x, w) + bias[co] */
   const void *x, *w, *bias; /* (n,c,h,w) (co,c/groups,kh,kw) (co) or NULL */
   void *y;                  /* (n,co,oh,ow) */
   bool relu;                /* apply RELU to the complete sum */
+  int32_t *argmax; /* not NULL: y and argmax are those of maxima over 2 x 2, (n,co,oh/2,ow/2) */
 };
 
+/* argmax not NULL (oh and ow even): g is the gradient of maxima over 2 x 2 (n,co,oh/2,ow/2) whose
+ * places are there, and what is meant is their gradient. For dx the padding is at most dil (k - 1).
+ */
 struct stk_conv_dx_args {
   struct stk_conv_shape s;
   const void *g, *w;
   void *dx;
+  const int32_t *argmax;
 };
 
 /* db may be NULL. With `sums` the chunks of k are the units, and their sums are kept there,
@@ -297,6 +302,7 @@ struct stk_conv_dw_args {
   const void *x, *g;
   void *dw, *db;
   void *sums;
+  const int32_t *argmax;
 };
 
 enum { STK_CONV_DW_LANES = 16, STK_CONV_DW_CHUNK = 256 };

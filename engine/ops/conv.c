@@ -1,7 +1,9 @@
 /* Convolution and pooling over NCHW.
  *
  * The shape stands in the attributes: i0 n, c, h, w, co, kh, kw, stride h w, padding h w, dilation
- * h w, groups. POOL: f0 1 for max. CONV: f0 1 for a relu on the complete sum.
+ * h w, groups. POOL: f0 1 for max. CONV: f0 1 for a relu on the complete sum; f1 1 for maxima over
+ * 2 x 2 then: two outputs, as POOL has. CONV_DX and CONV_DW: f1 1 where the gradient is that of
+ * such maxima, whose places are input 2.
  */
 #include "engine/ops/ops.h"
 #include "engine/plan/lower.h"
@@ -114,8 +116,9 @@ static void conv_lower(struct stk_lower *lw, int32_t node) {
   struct stk_conv_args a = {.s = shape_of(n), .relu = n->f[0] != 0};
   const struct stk_ref refs[] = {
       STK_REF(struct stk_conv_args, x, n->in[0]), STK_REF(struct stk_conv_args, w, n->in[1]),
-      STK_REF(struct stk_conv_args, bias, n->in[2]), STK_REF(struct stk_conv_args, y, n->out[0])};
-  stk_lower_emit(lw, stk_lower_kernels(lw)->conv, &a, sizeof a, refs, 4);
+      STK_REF(struct stk_conv_args, bias, n->in[2]), STK_REF(struct stk_conv_args, y, n->out[0]),
+      STK_REF(struct stk_conv_args, argmax, n->n_out == 2 ? n->out[1] : -1)};
+  stk_lower_emit(lw, stk_lower_kernels(lw)->conv, &a, sizeof a, refs, 5);
 }
 
 static double conv_flops(const struct stk_graph *g, const struct stk_node *n) {
@@ -126,13 +129,19 @@ static double conv_flops(const struct stk_graph *g, const struct stk_node *n) {
 
 const struct stk_op_def stk_op_conv = {.grad = conv_grad, .lower = conv_lower, .flops = conv_flops};
 
+/* The places of the maxima whose gradient the node takes, or -1. */
+static int32_t places_of(const struct stk_node *n) {
+  return n->f[1] != 0 ? n->in[2] : -1;
+}
+
 static void conv_dx_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
   struct stk_conv_dx_args a = {.s = shape_of(n)};
   const struct stk_ref refs[] = {STK_REF(struct stk_conv_dx_args, g, n->in[0]),
                                  STK_REF(struct stk_conv_dx_args, w, n->in[1]),
-                                 STK_REF(struct stk_conv_dx_args, dx, n->out[0])};
-  stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dx, &a, sizeof a, refs, 3);
+                                 STK_REF(struct stk_conv_dx_args, dx, n->out[0]),
+                                 STK_REF(struct stk_conv_dx_args, argmax, places_of(n))};
+  stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dx, &a, sizeof a, refs, 4);
 }
 
 const struct stk_op_def stk_op_conv_dx = {.lower = conv_dx_lower, .flops = conv_flops};
@@ -157,13 +166,15 @@ static void conv_dw_lower(struct stk_lower *lw, int32_t node) {
   int64_t sums = dw_sums(&a.s, n->n_out == 2);
   size_t bytes = (size_t)sums * stk_dtype_bytes(g->real);
   const struct stk_ref refs[] = {
-      STK_REF(struct stk_conv_dw_args, x, n->in[0]), STK_REF(struct stk_conv_dw_args, g, n->in[1]),
+      STK_REF(struct stk_conv_dw_args, x, n->in[0]),
+      STK_REF(struct stk_conv_dw_args, g, n->in[1]),
       STK_REF(struct stk_conv_dw_args, dw, n->out[0]),
       STK_REF(struct stk_conv_dw_args, db, n->n_out == 2 ? n->out[1] : -1),
-      STK_REF(struct stk_conv_dw_args, sums, sums ? stk_lower_workspace(lw, bytes) : -1)};
-  stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw, &a, sizeof a, refs, 5);
+      STK_REF(struct stk_conv_dw_args, sums, sums ? stk_lower_workspace(lw, bytes) : -1),
+      STK_REF(struct stk_conv_dw_args, argmax, places_of(n))};
+  stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw, &a, sizeof a, refs, 6);
   if (sums) {
-    stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw_sum, &a, sizeof a, refs, 5);
+    stk_lower_emit(lw, stk_lower_kernels(lw)->conv_dw_sum, &a, sizeof a, refs, 6);
   }
 }
 

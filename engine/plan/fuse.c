@@ -1,5 +1,7 @@
 /* Fusion: elementwise chains swallow the chains that feed them, products and convolutions take a
  * relu as epilogue, and a relu's gradient is taken before a maximum's gradient is spread out.
+ * Convolutions take maxima over 2 x 2 in after that, and their gradients spread those of the maxima
+ * out themselves.
  *
  * A chain is swallowed when its only consumer is a chain over the same elements (directly or
  * through a view), or when it is a cheap scalar. Bits cannot change: each element sees the same
@@ -118,8 +120,7 @@ static void relu_before_unpool(struct fuse *f, int32_t id) {
   }
   int32_t maker = g->values[relu->in[1]].node;
   struct stk_node *unpool = maker < 0 ? NULL : &g->nodes[maker];
-  if (!unpool || unpool->op != STK_OP_POOL_BWD || unpool->f[0] == 0 ||
-      f->uses[relu->in[1]] != 1) {
+  if (!unpool || unpool->op != STK_OP_POOL_BWD || unpool->f[0] == 0 || f->uses[relu->in[1]] != 1) {
     return;
   }
   int32_t pool = pooling_of(g, unpool, relu->in[0]);
@@ -136,6 +137,73 @@ static void relu_before_unpool(struct fuse *f, int32_t id) {
   g->values[between].shape = g->values[first.in[0]].shape;
   *unpool = first;
   *relu = second;
+}
+
+/* Maxima over windows of 2 x 2 side by side, or their gradient: attributes as in engine/ops/conv.c.
+ */
+static bool is_max_2x2(const struct stk_node *n) {
+  return n->f[0] != 0 && n->i[5] == 2 && n->i[6] == 2 && n->i[7] == 2 && n->i[8] == 2 &&
+         n->i[9] == 0 && n->i[10] == 0;
+}
+
+/* max(conv) where nothing else reads the convolution: the pooling becomes a convolution that pools
+ * what it makes, image by image. */
+static void pool_epilogue(const struct fuse *f, int32_t id) {
+  struct stk_graph *g = f->g;
+  struct stk_node *pool = &g->nodes[id];
+  if (pool->op != STK_OP_POOL || !is_max_2x2(pool)) {
+    return;
+  }
+  bool viewed;
+  int32_t src = behind_views(f, pool->in[0], &viewed);
+  int32_t maker = g->values[src].node;
+  if (maker < 0 || f->uses[src] != 1 || g->nodes[maker].op != STK_OP_CONV ||
+      g->nodes[maker].f[1] != 0) {
+    return;
+  }
+  struct stk_node fused = g->nodes[maker];
+  fused.f[1] = 1;
+  fused.n_out = pool->n_out;
+  memcpy(fused.out, pool->out, sizeof fused.out);
+  fused.at = pool->at;
+  *pool = fused;
+}
+
+/* The gradients of a convolution whose own gradient is that of maxima over 2 x 2: they take the
+ * latter. */
+static void unpool_in_conv(struct fuse *f, int32_t id) {
+  struct stk_graph *g = f->g;
+  struct stk_node *n = &g->nodes[id];
+  if ((n->op != STK_OP_CONV_DX && n->op != STK_OP_CONV_DW) || n->f[1] != 0) {
+    return;
+  }
+  int32_t k = n->op == STK_OP_CONV_DX ? 0 : 1;
+  int32_t maker = g->values[n->in[k]].node;
+  const struct stk_node *unpool = maker < 0 ? NULL : &g->nodes[maker];
+  bool pads = n->i[9] > n->i[11] * (n->i[5] - 1) || n->i[10] > n->i[12] * (n->i[6] - 1);
+  if (!unpool || unpool->op != STK_OP_POOL_BWD || !is_max_2x2(unpool) || pads ||
+      unpool->i[2] % 2 != 0 || unpool->i[3] % 2 != 0) {
+    return;
+  }
+  n->in[k] = unpool->in[0];
+  n->in[2] = unpool->in[1];
+  n->n_in = 3;
+  n->f[1] = 1;
+}
+
+static void fuse_pooling(struct fuse *f) {
+  for (int32_t id = 0; id < f->g->n_nodes; id++) {
+    int32_t op = f->g->nodes[id].op;
+    if (op != STK_OP_POOL && op != STK_OP_CONV_DX && op != STK_OP_CONV_DW) {
+      continue;
+    }
+    stk_pass_live(f->g, f->live);
+    count_uses(f);
+    if (f->live[id]) {
+      pool_epilogue(f, id);
+      unpool_in_conv(f, id);
+    }
+  }
 }
 
 static bool cheap_scalar(const struct stk_graph *g, const struct stk_node *a) {
@@ -304,6 +372,7 @@ sp_status stk_pass_fuse(struct stk_graph *g, struct sp_err *err) {
       relu_before_unpool(&f, id);
     }
   }
+  fuse_pooling(&f);
   sp_free(f.uses);
   sp_free(f.live);
   return SP_OK;

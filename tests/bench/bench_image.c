@@ -111,15 +111,15 @@ static void add_conv(struct bench *b, const char *name, int64_t n, int64_t c, in
   struct entry *e = add(b, b->k->conv, "conv", name);
   if (e) {
     e->flops = flops;
-    e->args.conv = (struct stk_conv_args){s, b->x, b->w, b->w, b->y, true};
+    e->args.conv = (struct stk_conv_args){s, b->x, b->w, b->w, b->y, true, NULL};
   }
   if ((e = add(b, b->k->conv_dx, "conv_dx", name))) {
     e->flops = flops;
-    e->args.dx = (struct stk_conv_dx_args){s, b->y, b->w, b->x};
+    e->args.dx = (struct stk_conv_dx_args){s, b->y, b->w, b->x, NULL};
   }
   if ((e = add(b, b->k->conv_dw, "conv_dw", name))) {
     e->flops = flops;
-    e->args.dw = (struct stk_conv_dw_args){s, b->x, b->y, b->g, b->g + (1 << 22), NULL};
+    e->args.dw = (struct stk_conv_dw_args){s, b->x, b->y, b->g, b->g + (1 << 22), NULL, NULL};
   }
 }
 

@@ -154,6 +154,11 @@ static void test_cnn_passes_match_the_golden_dump(void **state) {
   check_golden("cnn");
 }
 
+static void test_pooled_passes_match_the_golden_dump(void **state) {
+  (void)state;
+  check_golden("pooled");
+}
+
 static void test_gpt_passes_match_the_golden_dump(void **state) {
   (void)state;
   check_golden("gpt");
@@ -164,6 +169,7 @@ int main(void) {
       tt_test(test_mlp_passes_match_the_golden_dump),
       tt_test(test_autoencoder_passes_match_the_golden_dump),
       tt_test(test_cnn_passes_match_the_golden_dump),
+      tt_test(test_pooled_passes_match_the_golden_dump),
       tt_test(test_gpt_passes_match_the_golden_dump),
   };
   return cmocka_run_group_tests_name("dumps", tests, NULL, NULL);

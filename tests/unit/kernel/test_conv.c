@@ -28,8 +28,9 @@ static const struct shape shapes[] = {
     {1, 2, 40, 40, 33, 5, 5, 1, 1, 4, 4, 1, 1, 1}, /* more padding than "same", bands */
     {3, 2, 7, 7, 2, 3, 3, 1, 1, 0, 0, 3, 3, 1},    /* dilation covers the image: one output */
     {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1},
-    {2, 2, 1, 50, 3, 1, 5, 1, 1, 0, 2, 1, 1, 1}, /* one-dimensional */
-    {1, 2, 5, 5, 2, 2, 2, 3, 3, 0, 0, 1, 1, 1},  /* inputs that no output sees */
+    {2, 2, 1, 50, 3, 1, 5, 1, 1, 0, 2, 1, 1, 1},   /* one-dimensional */
+    {2, 3, 24, 76, 18, 3, 3, 2, 2, 1, 1, 1, 1, 1}, /* strided, even outputs, two vectors a row */
+    {1, 2, 5, 5, 2, 2, 2, 3, 3, 0, 0, 1, 1, 1},    /* inputs that no output sees */
 };
 
 enum { N_SHAPES = sizeof shapes / sizeof shapes[0] };
@@ -267,6 +268,109 @@ static void test_conv_dw_any_shape_has_the_specified_bits(void **state) {
   }
 }
 
+/* Maxima over 2 x 2 of y: the first one of each window, and where it is. */
+static void naive_maxima(const struct stk_conv_shape *s, const float *y, float *max, int32_t *at) {
+  const int64_t ph = s->oh / 2, pw = s->ow / 2;
+  for (int64_t o = 0; o < s->n * s->co * ph * pw; o++) {
+    const int64_t plane = o / (ph * pw), row = o / pw % ph * 2, col = o % pw * 2;
+    for (int64_t k = 0; k < 4; k++) {
+      const int64_t place = (row + k / 2) * s->ow + col + k % 2;
+      const float value = y[plane * s->oh * s->ow + place];
+      if (k == 0 || value > max[o]) {
+        max[o] = value;
+        at[o] = (int32_t)place;
+      }
+    }
+  }
+}
+
+static int64_t maxima_count(const struct stk_conv_shape *s) {
+  return s->n * s->co * (s->oh / 2) * (s->ow / 2);
+}
+
+static void test_conv_pooled_has_the_bits_of_pooling_afterwards(void **state) {
+  (void)state;
+  for (int i = 0; i < N_SHAPES; i++) {
+    const struct data d = data_of(i);
+    const int64_t n = maxima_count(&d.s);
+    float *y = kt_new(y_count(&d.s), 4), *max = kt_new(n, 4);
+    int32_t *at = kt_new(n, 4);
+    naive_forward(&d.s, d.x, d.w, d.bias, true, y);
+    naive_maxima(&d.s, y, max, at);
+    FOR_EACH_RUN(v, split) {
+      char what[80];
+      label(what, sizeof what, variants[v].name, i, split);
+      float *got = kt_new_shifted(n, 4, 7);
+      int32_t *got_at = kt_new_shifted(n, 4, 3);
+      const struct stk_conv_args a = {d.s, d.x, d.w, d.bias, got, true, got_at};
+      kt_run(variants[v].kernels->conv, &a, (kt_split)split);
+      kt_equal(got, max, n, what);
+      assert_memory_equal(got_at, at, (size_t)n * sizeof *at);
+    }
+    kt_reset("pooled conv");
+  }
+}
+
+/* Gradients of maxima, with some minus zeros, at places that ties and relu make common. */
+static void fill_maxima(const struct stk_conv_shape *s, float *g, int32_t *at, float *spread) {
+  const int64_t pw = s->ow / 2, ph = s->oh / 2;
+  kt_uniform(g, maxima_count(s), 6, -1, 1);
+  for (int64_t i = 0; i < y_count(s); i++) {
+    spread[i] = 0.0f;
+  }
+  for (int64_t o = 0; o < maxima_count(s); o++) {
+    const uint32_t kind = kt_random(7, (uint32_t)o);
+    const int64_t row = o / pw % ph * 2 + kind % 2, col = o % pw * 2 + kind / 2 % 2;
+    g[o] = kind % 11 == 0 ? -0.0f : g[o];
+    at[o] = (int32_t)(row * s->ow + col);
+    spread[o / (ph * pw) * s->oh * s->ow + at[o]] += g[o];
+  }
+}
+
+static void check_maxima_gradients(const struct data *d, int i) {
+  const int64_t n_x = x_count(&d->s), n_w = w_count(&d->s), n = maxima_count(&d->s);
+  float *g = kt_new_shifted(n, 4, 3), *spread = kt_new(y_count(&d->s), 4);
+  int32_t *at = kt_new_shifted(n, 4, 5);
+  float *dx = kt_new(n_x, 4), *dw = kt_new(n_w, 4), *db = kt_new(d->s.co, 4);
+  fill_maxima(&d->s, g, at, spread);
+  naive_dx(&d->s, spread, d->w, dx);
+  naive_dw(&d->s, d->x, spread, dw, db);
+  FOR_EACH_RUN(v, split) {
+    char what[80];
+    label(what, sizeof what, variants[v].name, i, split);
+    float *got = kt_new_shifted(n_x, 4, 7), *got_db = kt_new(d->s.co, 4);
+    const struct stk_conv_dx_args x = {d->s, g, d->w, got, at};
+    kt_run(variants[v].kernels->conv_dx, &x, (kt_split)split);
+    kt_equal(got, dx, n_x, what);
+    for (int with_sums = 0; with_sums < 2; with_sums++) {
+      struct stk_conv_dw_args w = {d->s, d->x, g, kt_new(n_w, 4), got_db, NULL, at};
+      w.sums = with_sums ? kt_new(sums_count(&d->s), 4) : NULL;
+      kt_run(variants[v].kernels->conv_dw, &w, (kt_split)split);
+      if (with_sums) {
+        kt_run(variants[v].kernels->conv_dw_sum, &w, (kt_split)split);
+      }
+      kt_equal(w.dw, dw, n_w, what);
+      kt_equal(w.db, db, d->s.co, what);
+    }
+  }
+}
+
+static void test_conv_gradients_of_maxima_have_the_bits_of_spread_ones(void **state) {
+  int tried = 0;
+  (void)state;
+  for (int i = 0; i < N_SHAPES; i++) {
+    const struct data d = data_of(i);
+    const struct stk_conv_shape *s = &d.s;
+    if (s->oh % 2 == 0 && s->ow % 2 == 0 && s->pad_h <= s->dil_h * (s->kh - 1) &&
+        s->pad_w <= s->dil_w * (s->kw - 1)) {
+      check_maxima_gradients(&d, i);
+      tried++;
+    }
+    kt_reset("gradients of maxima");
+  }
+  assert_true(tried >= 5);
+}
+
 /* The comparison above can fail: one more rounding, or chunks of another length, shows. */
 static void test_conv_another_order_has_other_bits(void **state) {
   (void)state;
@@ -333,6 +437,8 @@ int main(void) {
       cmocka_unit_test(test_conv_any_shape_has_the_specified_bits),
       cmocka_unit_test(test_conv_dx_any_shape_has_the_specified_bits),
       cmocka_unit_test(test_conv_dw_any_shape_has_the_specified_bits),
+      cmocka_unit_test(test_conv_pooled_has_the_bits_of_pooling_afterwards),
+      cmocka_unit_test(test_conv_gradients_of_maxima_have_the_bits_of_spread_ones),
       cmocka_unit_test(test_conv_another_order_has_other_bits),
       cmocka_unit_test(test_conv_gradients_match_central_differences),
   };
