@@ -1,7 +1,7 @@
 /* The kept tail of a stream. */
 #include "client/tail.h"
 
-#include "proto/wire/utf8.h"
+#include "proto/base/utf8.h"
 
 #include <stdbool.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include "client/format.h"
 #include "client/table.h"
 #include "proto/base/strutil.h"
-#include "proto/wire/utf8.h"
+#include "proto/base/utf8.h"
 
 #include <inttypes.h>
 #include <stdio.h>

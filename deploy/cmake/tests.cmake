@@ -7,7 +7,7 @@ if(NOT cmocka_FOUND)
   return()
 endif()
 
-set(tt_link sw_worker sc_client stk_checkpoint sp_job sp_wire)
+set(tt_link sw_worker sc_client stk_checkpoint sp_job sp_run sp_wire)
 if(TARGET stoker)
   list(APPEND tt_link stoker)
 else()

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 static int64_t read_clock(clockid_t id) {
@@ -53,6 +54,39 @@ void sp_wall_text(struct sp_wall t, char out_text[SP_WALL_TEXT]) {
   } else {
     snprintf(out_text, SP_WALL_TEXT, "%s.%03dZ", text, ms);
   }
+}
+
+void sp_wall_text_ns(struct sp_wall t, char out_text[SP_WALL_TEXT]) {
+  time_t seconds = (time_t)(t.ns / SP_NS_PER_S);
+  int ns = (int)(t.ns % SP_NS_PER_S);
+  struct tm utc;
+  char text[20];
+  if (t.ns < 0 || !gmtime_r(&seconds, &utc) ||
+      strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc) == 0) {
+    snprintf(out_text, SP_WALL_TEXT, "?");
+  } else {
+    snprintf(out_text, SP_WALL_TEXT, "%s.%09dZ", text, ns);
+  }
+}
+
+sp_status sp_wall_parse_ns(const char *text, struct sp_wall *out_t) {
+  struct tm utc = {0};
+  char again[SP_WALL_TEXT];
+  int ns;
+  if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%9dZ", &utc.tm_year, &utc.tm_mon, &utc.tm_mday,
+             &utc.tm_hour, &utc.tm_min, &utc.tm_sec, &ns) != 7 ||
+      utc.tm_year < 1970 || utc.tm_year > 2261) {
+    return SP_EINVAL;
+  }
+  utc.tm_year -= 1900;
+  utc.tm_mon -= 1;
+  struct sp_wall t = {(int64_t)timegm(&utc) * SP_NS_PER_S + ns};
+  sp_wall_text_ns(t, again);
+  if (strcmp(text, again) != 0) {
+    return SP_EINVAL;
+  }
+  *out_t = t;
+  return SP_OK;
 }
 
 static const struct sp_manual_clock *manual_of(const struct sp_clock *clock) {

@@ -10,6 +10,8 @@
 
 #include <stdint.h>
 
+#include "proto/base/status.h"
+
 #define SP_NS_PER_S INT64_C(1000000000)
 
 struct sp_mono {
@@ -41,6 +43,12 @@ enum { SP_WALL_TEXT = 32 };
 
 /* "2026-11-24T16:53:10.123Z" (UTC, milliseconds); out-of-range times give "?". */
 void sp_wall_text(struct sp_wall t, char out_text[SP_WALL_TEXT]);
+
+/* "2026-11-24T16:53:10.123456789Z" (RFC 3339, UTC, nanoseconds); before 1970 or after 2261 "?". */
+void sp_wall_text_ns(struct sp_wall t, char out_text[SP_WALL_TEXT]);
+
+/* The time that sp_wall_text_ns wrote so, exactly; SP_EINVAL for anything else. */
+SP_NODISCARD sp_status sp_wall_parse_ns(const char *text, struct sp_wall *out_t);
 
 /* A clock that stands still until its fields are changed. Pass &manual.clock. */
 struct sp_manual_clock {

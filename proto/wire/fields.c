@@ -5,7 +5,7 @@
 #include "proto/base/mem.h"
 #include "proto/wire/event.h"
 #include "proto/wire/message.h"
-#include "proto/wire/utf8.h"
+#include "proto/base/utf8.h"
 
 #include <assert.h>
 #include <math.h>

@@ -18,20 +18,17 @@
 #include "proto/base/status.h"
 #include "proto/wire/frame.h"
 
-typedef enum sp_field_type {                 /* protobuf <-> the member of the plain struct */
-                             SP_FIELD_COUNT, /* int64 <-> int64_t in least..most */
-                             SP_FIELD_REAL,  /* double <-> double */
-                             SP_FIELD_RATE, /* double <-> double, finite and not negative; else sent
-                                               as 0 */
-                             SP_FIELD_BOOL, /* bool <-> bool */
-                             SP_FIELD_CHOICE,  /* uint32 <-> an enum or uint32_t in least..most */
-                             SP_FIELD_STRING,  /* string <-> const char *, at most `most` bytes */
-                             SP_FIELD_BYTES,   /* bytes <-> pointer and size_t, at most `most` bytes
-                                                */
-                             SP_FIELD_STRINGS, /* repeated string <-> const char *const * and
-                                                  size_t, at most `most` */
-                             SP_FIELD_LIST, /* repeated message <-> array of structs and size_t, at
-                                               most `most` */
+/* protobuf <-> the member of the plain struct. */
+typedef enum sp_field_type {
+  SP_FIELD_COUNT,   /* int64 <-> int64_t in least..most */
+  SP_FIELD_REAL,    /* double <-> double */
+  SP_FIELD_RATE,    /* double <-> double, finite and not negative; else sent as 0 */
+  SP_FIELD_BOOL,    /* bool <-> bool */
+  SP_FIELD_CHOICE,  /* uint32 <-> an enum or uint32_t in least..most */
+  SP_FIELD_STRING,  /* string <-> const char *, at most `most` bytes */
+  SP_FIELD_BYTES,   /* bytes <-> pointer and size_t, at most `most` bytes */
+  SP_FIELD_STRINGS, /* repeated string <-> const char *const * and size_t, at most `most` */
+  SP_FIELD_LIST,    /* repeated message <-> array of structs and size_t, at most `most` */
 } sp_field_type;
 
 struct sp_fields;

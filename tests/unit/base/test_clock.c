@@ -43,12 +43,49 @@ static void test_wall_text_out_of_range_is_a_question_mark(void **state) {
   assert_string_equal(text, "2262-04-11T23:47:16.854Z");
 }
 
+static void test_wall_text_ns_comes_back_exactly(void **state) {
+  (void)state;
+  static const int64_t times[] = {0, 1, 951782399999999999, 1709210096123456789,
+                                  INT64_C(9183110399999999999)};
+  char text[SP_WALL_TEXT];
+  for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+    struct sp_wall t = {-1};
+    sp_wall_text_ns((struct sp_wall){times[i]}, text);
+    assert_int_equal(sp_wall_parse_ns(text, &t), SP_OK);
+    assert_int_equal(t.ns, times[i]);
+  }
+  sp_wall_text_ns((struct sp_wall){1709210096123456789}, text);
+  assert_string_equal(text, "2024-02-29T12:34:56.123456789Z");
+}
+
+static void test_wall_parse_anything_else_is_invalid(void **state) {
+  (void)state;
+  static const char *const texts[] = {"",
+                                      "?",
+                                      "2024-02-29T12:34:56.123Z",
+                                      "2024-02-30T12:34:56.123456789Z",
+                                      "2024-13-01T12:34:56.123456789Z",
+                                      "2024-02-29T24:00:00.000000000Z",
+                                      "2024-02-29T12:34:56.123456789",
+                                      "2024-02-29T12:34:56.123456789Zx",
+                                      "2024-02-29T12:34:56.-12345678Z",
+                                      " 2024-02-29T12:34:56.12345678Z",
+                                      "1969-12-31T23:59:59.000000000Z",
+                                      "9999-12-31T23:59:59.000000000Z"};
+  for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+    struct sp_wall t;
+    assert_int_equal(sp_wall_parse_ns(texts[i], &t), SP_EINVAL);
+  }
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_manual_clock_moves_only_when_told),
       tt_test(test_system_clock_does_not_go_back),
       tt_test(test_wall_text_is_iso_utc),
       tt_test(test_wall_text_out_of_range_is_a_question_mark),
+      tt_test(test_wall_text_ns_comes_back_exactly),
+      tt_test(test_wall_parse_anything_else_is_invalid),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

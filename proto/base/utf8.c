@@ -1,5 +1,5 @@
 /* Checks and repairs UTF-8 text for display; the rules are in the header. */
-#include "proto/wire/utf8.h"
+#include "proto/base/utf8.h"
 
 #include <stdint.h>
 #include <string.h>

@@ -1,10 +1,10 @@
-/* UTF-8 as the wire allows it: well-formed (RFC 3629: shortest form, no surrogates, at most
- * U+10FFFF) and without control characters, so that a string from a worker, a file or a user can
- * be put on a terminal. C0, DEL and C1 controls count as controls; newline and tab are allowed
+/* UTF-8 as wire and run files allow it: well-formed (RFC 3629: shortest form, no surrogates, at
+ * most U+10FFFF) and without control characters, so that a string from a worker, a file or a user
+ * can be put on a terminal. C0, DEL and C1 controls count as controls; newline and tab are allowed
  * where several lines are. Pure.
  */
-#ifndef SP_WIRE_UTF8_H
-#define SP_WIRE_UTF8_H
+#ifndef SP_BASE_UTF8_H
+#define SP_BASE_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>

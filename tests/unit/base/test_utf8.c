@@ -1,7 +1,7 @@
 /* What may go on a terminal, and how the rest is repaired. */
 #include "tests/lib/tt.h"
 
-#include "proto/wire/utf8.h"
+#include "proto/base/utf8.h"
 
 #include <string.h>
 
