@@ -270,7 +270,8 @@ bool sw_zygote_is_up(const struct sw_core *c) {
 }
 
 bool sw_zygote_is_lost(const struct sw_core *c) {
-  return c->zygote.state == SW_PROC_NONE && c->zygote_failures > c->config.restarts;
+  return c->zygote.state == SW_PROC_NONE && c->zygote_failures > c->config.restarts &&
+         c->zygote_commits == c->commits;
 }
 
 void sw_zygote_failed(struct sw_step *s, struct sw_proc *p) {
@@ -528,7 +529,10 @@ static void settle_zygote(struct sw_step *s) {
   struct sw_core *c = s->c;
   struct sw_proc *z = &c->zygote;
   bool wanted = c->phase < SW_PHASE_ENDING || (c->n_orders > 0 && !c->kill_all);
-  if (z->state == SW_PROC_NONE && wanted && s->e->now_ns >= c->zygote_not_before_ns) {
+  /* What it failed at in the background is another story once somebody needs it. */
+  bool is_due = s->e->now_ns >= c->zygote_not_before_ns ||
+                (c->phase == SW_PHASE_FORMING && needs_fork(c) && c->zygote_commits != c->commits);
+  if (z->state == SW_PROC_NONE && wanted && is_due) {
     sw_proc_start(s, z, SW_DO_START_ZYGOTE, c->config.zygote_ns);
   } else if (!wanted && z->pid && c->persister.state == SW_PROC_NONE &&
              (z->state == SW_PROC_STARTING || z->state == SW_PROC_UP)) {

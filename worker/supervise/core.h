@@ -17,8 +17,9 @@
  *   SW_EV_FAILED   an error that it reports itself (before it exits), or that its start failed with
  *   SW_EV_EOF      nobody holds the other end of its stream any more
  *   SW_EV_EXIT     waitpid gave this pid; every pid that is reaped is reported, known or not
- * A pid and its exit may come in either order. Events of a process that is gone are ignored, so the
- * driver needs no care with what was already on its way.
+ * A pid and its exit may come in either order. Events of a process that is gone are ignored:
+ * nothing breaks when its last message comes after its exit, but what it said is lost, so the
+ * driver reads a stream to its end before it reports the exit.
  *
  * Generations. A membership of ranks has a number. It is durable (SW_DO_WRITE_GENERATION, answered
  * by SW_EV_WRITTEN) before any process is forked or told for it. Ranks prepare for it without
@@ -323,6 +324,9 @@ SP_NODISCARD sp_status sw_core_init(struct sw_core *core, const struct sw_core_c
 
 /* out is overwritten. */
 void sw_core_step(struct sw_core *core, const struct sw_event *e, struct sw_actions *out);
+
+/* A process of this run that has not ended has this pid. For SW_DO_KILL_UNKNOWN. */
+bool sw_core_knows(const struct sw_core *core, int64_t pid);
 
 /* The first violated invariant in words, or NULL. For tests and assertions. */
 const char *sw_core_check(const struct sw_core *core);

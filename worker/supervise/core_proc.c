@@ -36,6 +36,14 @@ struct sw_proc *sw_proc_of_pid(struct sw_core *c, int64_t pid) {
   return NULL;
 }
 
+bool sw_core_knows(const struct sw_core *core, int64_t pid) {
+  bool known = pid == core->zygote.pid || pid == core->persister.pid;
+  for (int32_t r = 0; r < SW_RANKS_MAX && !known; r++) {
+    known = core->ranks[r].pid == pid;
+  }
+  return known && pid > 0;
+}
+
 sw_role sw_role_of(const struct sw_core *c, const struct sw_proc *p) {
   return p == &c->zygote ? SW_ROLE_ZYGOTE : p == &c->persister ? SW_ROLE_PERSISTER : SW_ROLE_RANK;
 }

@@ -117,6 +117,7 @@ void sw_save_settle(struct sw_step *s) {
   } else if (c->n_orders > 0 && p->state == SW_PROC_NONE && !c->publishing) {
     if (sw_zygote_is_up(c) && s->e->now_ns >= c->save_not_before_ns) {
       struct sw_action *a = sw_proc_start(s, p, SW_DO_FORK_PERSISTER, c->config.fork_ns);
+      a->generation = p->generation = c->written; /* another one may be forming */
       a->order = c->orders[0].order;
       a->slot = c->orders[0].slot;
       a->attempt = c->save_failures + 1;

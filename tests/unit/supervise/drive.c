@@ -25,7 +25,7 @@ static const char *end_name(sw_end end) {
   return names[end];
 }
 
-static void print_action(const struct sw_action *a, char *to, size_t n) {
+void drive_print_action(const struct sw_action *a, char *to, size_t n) {
   unsigned p = a->proc, g = a->generation;
   int r = (int)a->rank, x = (int)a->n_ranks;
   switch (a->kind) {
@@ -92,7 +92,7 @@ void drive_event(struct drive *d, struct sw_event e) {
     size_t at = strlen(d->said);
     snprintf(d->said + at, sizeof d->said - at, "%s", at ? "; " : "");
     at = strlen(d->said);
-    print_action(&d->out.at[i], d->said + at, sizeof d->said - at);
+    drive_print_action(&d->out.at[i], d->said + at, sizeof d->said - at);
   }
   const char *broken = sw_core_check(&d->core);
   if (broken) {

@@ -53,4 +53,7 @@ void drive_open(struct drive *d, int n_lanes, int n_ranks);
 /* The exits of all that was told to quit or killed in what was said. */
 void drive_exits_of_quitters(struct drive *d);
 
+/* An action as a few words: "fork r0 #2 g1x2". */
+void drive_print_action(const struct sw_action *a, char *to, size_t n);
+
 #endif

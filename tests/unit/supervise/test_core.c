@@ -256,6 +256,25 @@ static void test_core_shortage_of_a_rank_is_retried(void **state) {
   assert_string_equal(drive_text(&d, SW_TELL_DIED), "rank 0 failed: no memory for a batch");
 }
 
+static void test_core_news_of_another_generation_is_ignored(void **state) {
+  (void)state;
+  static struct drive d;
+  drive_open(&d, 2, 2);
+  drive_killed(&d, 2, SIGKILL);
+  written(&d, 2);
+  drive_rank(&d, SW_EV_LEFT, 3, 1);
+  drive_rank(&d, SW_EV_READY, 3, 1);
+  a_rank_is_up(&d, 4, 1);
+  drive_wake(&d);
+  assert_int_equal(d.core.phase, SW_PHASE_FORMING); /* nobody is ready for 2 */
+  drive_rank(&d, SW_EV_READY, 3, 2);
+  drive_rank(&d, SW_EV_READY, 4, 2);
+  drive_rank(&d, SW_EV_LEFT, 3, 1); /* said twice */
+  drive_rank(&d, SW_EV_LEFT, 99, 2);
+  assert_int_equal(d.core.phase, SW_PHASE_RUNNING);
+  finish(&d);
+}
+
 /* ---- the budget */
 
 /* A death of the lead and its replacement, up to OPEN or the end. */
@@ -610,6 +629,24 @@ static void test_core_second_stop_waits_for_a_fork_under_way(void **state) {
   drive_said(&d, "end canceled 11");
 }
 
+static void test_core_second_stop_finds_a_fork_that_nobody_answers_for(void **state) {
+  (void)state;
+  static struct drive d;
+  drive_init(&d, 1, 1);
+  EV(.kind = SW_EV_START);
+  drive_proc(&d, SW_EV_PID, 1);
+  drive_proc(&d, SW_EV_UP, 1);
+  written(&d, 1);
+  EV(.kind = SW_EV_STOP);
+  EV(.kind = SW_EV_STOP);
+  drive_killed(&d, 1, SIGKILL);
+  d.said[0] = '\0';
+  drive_wake(&d);
+  drive_said(&d, "kill-unknown");
+  drive_proc(&d, SW_EV_EOF, 2);
+  drive_said(&d, "end canceled 11");
+}
+
 /* ---- checkpoints */
 
 static void test_core_order_is_saved_published_and_acknowledged(void **state) {
@@ -696,6 +733,7 @@ int main(void) {
       tt_test(test_core_early_exit_zero_is_a_death),
       tt_test(test_core_error_of_the_job_is_not_retried),
       tt_test(test_core_shortage_of_a_rank_is_retried),
+      tt_test(test_core_news_of_another_generation_is_ignored),
       tt_test(test_core_same_step_three_times_is_poison),
       tt_test(test_core_progress_refills_the_budget),
       tt_test(test_core_fourth_restart_without_progress_ends_it),
@@ -714,6 +752,7 @@ int main(void) {
       tt_test(test_core_first_stop_asks_the_lead),
       tt_test(test_core_second_stop_kills_everything),
       tt_test(test_core_second_stop_waits_for_a_fork_under_way),
+      tt_test(test_core_second_stop_finds_a_fork_that_nobody_answers_for),
       tt_test(test_core_order_is_saved_published_and_acknowledged),
       tt_test(test_core_persister_deaths_are_retried_then_given_up),
       tt_test(test_core_unwritable_generation_is_tried_again),
