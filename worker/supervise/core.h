@@ -54,7 +54,7 @@
 #include "worker/supervise/cause.h"
 
 enum {
-  SW_RANKS_MAX = 128,
+  SW_RANKS_MAX = 64,   /* as STK_RANKS_MAX of the group page */
   SW_ORDERS_MAX = 8,   /* orders waiting at a time */
   SW_STRAYS_MAX = 64,  /* exits whose pid nobody has claimed yet */
   SW_CORE_TEXT = 1024, /* longest text of an action */
