@@ -27,6 +27,16 @@ static const char order_details[] =
     "Prints the sample ids of every step and lane; with init-weights, anybody can replay the job\n"
     "in another framework. -o json prints JSON.\n";
 
+#define RUN_DETAILS \
+  "RUN is the directory of a run, or one above several: then the newest is meant.\n"
+
+static const char run_details[] = RUN_DETAILS;
+
+static const char events_details[] =
+    "  -f            waits for more, until the run ends\n"
+    "Columns: time, generation, kind, what. -o json prints the chronicle's own "
+    "lines.\n" RUN_DETAILS;
+
 static const struct sc_verb verbs[] = {
     {.name = "fit",
      .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
@@ -94,6 +104,16 @@ static const struct sc_verb verbs[] = {
      .details = ckpt_details,
      .text_on_stderr = true,
      .run = sc_verb_relay},
+    {.name = "show",
+     .args = "RUN [-o json]",
+     .summary = "show a run: state, step, deaths, recoveries, checkpoints",
+     .details = run_details,
+     .run = sc_verb_show},
+    {.name = "events",
+     .args = "RUN [-f] [-o json]",
+     .summary = "list everything that happened to a run",
+     .details = events_details,
+     .run = sc_verb_events},
     {.name = "doctor",
      .args = "[-o json]",
      .summary = "check this machine and installation",

@@ -80,6 +80,11 @@ void sp_chronicle_reader_fini(struct sp_chronicle_reader *r) {
   *r = (struct sp_chronicle_reader){0};
 }
 
+void sp_chronicle_reader_rewind(struct sp_chronicle_reader *r) {
+  sp_buf_clear(&r->pending);
+  r->used = 0;
+}
+
 sp_status sp_chronicle_feed(struct sp_chronicle_reader *r, const void *bytes, size_t n,
                             struct sp_err *err) {
   if (r->pending.limit == 0) {

@@ -81,6 +81,10 @@ struct sp_chronicle_reader {
 
 void sp_chronicle_reader_fini(struct sp_chronicle_reader *r);
 
+/* Forgets an unfinished line: the next byte to feed is the one at offset. For readers that come
+ * back to a file later, whose torn end may have been cut off and written anew. */
+void sp_chronicle_reader_rewind(struct sp_chronicle_reader *r);
+
 /* Adds bytes; drain with next in between. */
 SP_NODISCARD sp_status sp_chronicle_feed(struct sp_chronicle_reader *r, const void *bytes, size_t n,
                                          struct sp_err *err);
