@@ -240,18 +240,116 @@ static void tile_rows(real *chains, int64_t rows, const real *const *x, const in
   }
 }
 
+/* Where a kernel's rows are three neighbouring taps and outputs come in pairs of neighbours, four
+ * elements of x serve the six products of a row and a pair. A register tile is some such rows,
+ * consecutive in the state, and maybe the tap of ones after them. AVX2 has the registers for it
+ * where half a vector is all there is. */
+#if defined(STK_ISA_AVX2)
+typedef __m256 tvec;
+#define T_LOAD _mm256_loadu_ps
+#define T_STORE _mm256_storeu_ps
+#define T_SET1 _mm256_set1_ps
+#define T_FMA _mm256_fmadd_ps
+#define T_ADD _mm256_add_ps
+enum { TRIPLES = 3, TRIPLES_OUTPUTS = 8 };
+#else
+typedef vreal tvec;
+#define T_LOAD v_load
+#define T_STORE v_store
+#define T_SET1 v_set1
+#define T_FMA v_fma
+#define T_ADD v_add
+enum { TRIPLES = 4, TRIPLES_OUTPUTS = V_LANES };
+#endif
+
+V_INLINE void tile3(real *chains, int rows, bool ones, const real *const *x, const int32_t *q,
+                    const real *g, int64_t n) {
+  tvec acc[3 * TRIPLES], sum = T_SET1(0);
+  const real *at[TRIPLES];
+  for (int r = 0; r < 3 * rows; r++) {
+    acc[r] = T_LOAD(chains + r * V_LANES);
+  }
+  for (int r = 0; r < rows; r++) {
+    at[r] = x[3 * r];
+  }
+  if (ones) {
+    sum = T_LOAD(chains + 3 * rows * V_LANES);
+  }
+  for (int64_t k = 0; k < n; k += 2) {
+    const tvec g0 = T_LOAD(g + k * V_LANES), g1 = T_LOAD(g + (k + 1) * V_LANES);
+    const int64_t position = q[k];
+    for (int r = 0; r < rows; r++) {
+      const real *from = at[r] + position;
+      const tvec x1 = T_SET1(from[1]), x2 = T_SET1(from[2]);
+      acc[3 * r] = T_FMA(T_SET1(from[0]), g0, acc[3 * r]);
+      acc[3 * r + 1] = T_FMA(x1, g0, acc[3 * r + 1]);
+      acc[3 * r + 2] = T_FMA(x2, g0, acc[3 * r + 2]);
+      acc[3 * r] = T_FMA(x1, g1, acc[3 * r]);
+      acc[3 * r + 1] = T_FMA(x2, g1, acc[3 * r + 1]);
+      acc[3 * r + 2] = T_FMA(T_SET1(from[3]), g1, acc[3 * r + 2]);
+    }
+    if (ones) {
+      sum = T_ADD(T_ADD(sum, g0), g1);
+    }
+  }
+  for (int r = 0; r < 3 * rows; r++) {
+    T_STORE(chains + r * V_LANES, acc[r]);
+  }
+  if (ones) {
+    T_STORE(chains + 3 * rows * V_LANES, sum);
+  }
+}
+
+#define TILE3_CASE(ROWS_HERE)                    \
+  case 2 * (ROWS_HERE):                          \
+    tile3(chains, ROWS_HERE, false, x, q, g, n); \
+    break;                                       \
+  case 2 * (ROWS_HERE) + 1:                      \
+    tile3(chains, ROWS_HERE, true, x, q, g, n);  \
+    break;
+
+static void tile3_rows(real *chains, int64_t rows, bool ones, const real *const *x,
+                       const int32_t *q, const real *g, int64_t n) {
+  switch (2 * rows + ones) {
+    TILE3_CASE(1)
+    TILE3_CASE(2)
+    TILE3_CASE(3)
+#if !defined(STK_ISA_AVX2)
+    TILE3_CASE(4)
+#endif
+    default:
+      break;
+  }
+}
+
 /* Taps from .. from + n - 1 of output channels `co` .. of group `group`, over k0 .. k1 - 1. */
 struct job {
   int64_t group, co, n_co;
   int64_t from, n;
+  int64_t triples; /* rows of three of them that tile3 may take */
   int64_t k0, k1;
   real *sums; /* of chunk 0, for these taps; NULL: totals are kept */
 };
 
+/* Jobs begin at multiples of three taps. */
+static int64_t triples_of(const struct stk_conv_shape *s, const struct plan *p,
+                          const struct job *j) {
+  const bool fit = s->kw == 3 && s->stride_w == 1 && s->dil_w == 1 && s->ow % 2 == 0 &&
+                   j->n_co <= TRIPLES_OUTPUTS;
+  return fit ? min64(j->n, p->channels * p->window - j->from) / 3 : 0;
+}
+
 static void segment(const struct job *j, const real *const *x, const int32_t *q,
                     const struct room *room, const real *g, int64_t n) {
-  const int64_t panels = plane_ceil_div(j->n, ROWS);
   int64_t t = 0;
+  for (int64_t left = j->triples; left > 0;) {
+    const int64_t rows = plane_ceil_div(left, plane_ceil_div(left, TRIPLES));
+    const bool ones = left == rows && j->n == t + 3 * rows + 1;
+    tile3_rows(room->state + t * V_LANES, rows, ones, x + t, q, g, n);
+    t += 3 * rows + ones;
+    left -= rows;
+  }
+  const int64_t panels = plane_ceil_div(j->n - t, ROWS);
   for (int64_t i = 0; i < panels; i++) {
     const int64_t rows = plane_ceil_div(j->n - t, panels - i);
     tile_rows(room->state + t * V_LANES, rows, x + t, q, g, n);
@@ -379,6 +477,7 @@ static void chunks_run(const struct stk_conv_dw_args *a, struct plan *p, const s
     j.n_co = min64(V_LANES, p->outputs - j.co);
     for (; j.from < p->taps; j.from += j.n) {
       j.n = min64(MOST_TAPS, p->taps - j.from);
+      j.triples = triples_of(&a->s, p, &j);
       j.sums = (real *)a->sums + (block * p->taps + j.from) * V_LANES;
       job_run(a, p, &j, room);
     }
@@ -404,12 +503,13 @@ static size_t dw_scratch(const void *args) {
 
 static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_conv_dw_args *a = args;
+  const struct stk_conv_shape *s = &a->s;
   struct plan p = plan_of(a);
   const struct room room = room_of(a, &p, scratch);
   plane_fill(room.ones, p.plane.phase + PLANE_SLACK, (real)1);
   for (int64_t i = 0; i < p.band; i++) {
-    for (int64_t j = 0; j < a->s.ow; j++) {
-      room.q[i * a->s.ow + j] = (int32_t)(i * p.plane.pitch + j);
+    for (int64_t j = 0; j < s->ow; j++) {
+      room.q[i * s->ow + j] = (int32_t)(i * p.plane.pitch + j);
     }
   }
   if (a->sums) {
@@ -425,6 +525,7 @@ static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
     j.from = first * UNIT_TAPS;
     j.n_co = min64(V_LANES, p.outputs - j.co);
     j.n = min64(together * UNIT_TAPS, p.taps - j.from);
+    j.triples = triples_of(s, &p, &j);
     job_run(a, &p, &j, &room);
     if (p.last == 0) {
       flush(&p, &j, room.state, 0);
