@@ -20,17 +20,19 @@
 
 enum {
   CHUNK = 256,
-  BLOCK_TILES = 8,          /* tiles whose chunk sums are kept while k advances */
   BAND_REALS = 48 * 1024,   /* aim for the padded planes of a unit */
   NEXT_REALS = 8 * 1024,    /* asked for ahead */
   PACKED_REALS = 64 * 1024, /* weights that every call may copy into the order of their use */
   MIN_UNITS = 16,
   MIN_BAND = 4,
   SCATTER = 0, /* tile.n: the outputs are where the map says */
+/* BLOCK_TILES: tiles whose chunk sums are kept while k advances */
 #if defined(STK_ISA_AVX512)
   ROWS = 8,
+  BLOCK_TILES = 12,
 #else
   ROWS = 6,
+  BLOCK_TILES = 8,
 #endif
 };
 
@@ -257,6 +259,10 @@ V_INLINE void block_chunk(const struct pass *p, const real *w, int rows, int vec
   int64_t t = t0;
   for (; t + vecs <= t1; t += vecs) {
     tile_chunk(p, w, rows, vecs, row, t, t - t0, k0, k1);
+  }
+  if (vecs > 2 && t + 2 <= t1) {
+    tile_chunk(p, w, rows, 2, row, t, t - t0, k0, k1);
+    t += 2;
   }
   if (vecs > 1) {
     for (; t < t1; t++) {
