@@ -39,7 +39,7 @@ static const char events_details[] =
 
 static const struct sc_verb verbs[] = {
     {.name = "fit",
-     .args = "JOB [--ckpt_path PATH|last|best] [--key value]...",
+     .args = "JOB [--ranks N] [--resume [RUN]] [--ckpt_path PATH|last|best] [--key value]...",
      .summary = "train",
      .details = "Ctrl-C stops at the next step with a checkpoint; a second one stops at once.\n",
      .has_job_options = true,

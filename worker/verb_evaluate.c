@@ -65,6 +65,9 @@ static void evaluated(void *ctx, stk_stage stage, bool sanity, int64_t n_batches
 static sp_status open_weights(struct eval *v, struct sp_err *err) {
   const struct sp_job *job = v->s.job;
   char path[PATH_MAX];
+  if (job->root.resume) {
+    return sp_fail(err, SP_EINVAL, "resume: only fit goes on with a run; use --ckpt_path PATH");
+  }
   stk_state_init(stk_session_state(v->s.session), v->s.module, (uint64_t)job->root.seed_everything,
                  v->s.pool);
   if (job->weights.path) {

@@ -388,10 +388,31 @@ static sp_status open_outputs(struct fit *f, const char *resumed, struct sp_err 
   return SP_OK;
 }
 
+/* What only a supervisor can do. devices alone runs as lanes on one rank, as tell_start says. */
+static sp_status check_ranks(const struct sp_job *job, struct sp_err *err) {
+  const struct sp_trainer_opts *t = &job->trainer;
+  if (t->ranks > 1 && t->ranks != t->devices) {
+    return sp_fail(err, SP_EUNSUPPORTED,
+                   "trainer.ranks: %lld: several processes are not built yet; one runs all lanes, "
+                   "with the same result",
+                   (long long)t->ranks);
+  }
+  if (job->root.resume) {
+    return sp_fail(
+        err, SP_EUNSUPPORTED,
+        "resume: going on with an interrupted run is not built yet; use --ckpt_path last");
+  }
+  return SP_OK;
+}
+
 static sp_status prepare(struct fit *f, int argc, char **argv, char *resumed, size_t cap,
                          struct sp_err *err) {
   sp_status st = sw_setup_open(argc > 0 ? argv[0] : NULL, (const char *const *)(argv + 1),
                                (size_t)(argc > 0 ? argc - 1 : 0), STK_TRAIN, &f->s, err);
+  if (st) {
+    return st;
+  }
+  st = check_ranks(f->s.job, err);
   if (st) {
     return st;
   }

@@ -54,6 +54,7 @@ struct sp_trainer_opts {
   const char *default_root_dir; /* relative paths count from the working directory */
   int64_t devices;              /* >= 1 */
   int64_t lanes;                /* >= 1 after sp_job_load: devices unless given */
+  int64_t ranks;                /* 1 to lanes after sp_job_load: devices unless given */
   int64_t threads;              /* SP_INT_AUTO: CPU affinity and cgroup quota */
   int kernels;                  /* sp_kernels */
   int64_t recompute; /* SP_INT_NONE off, SP_INT_AUTO, else the budget in bytes of activations */
@@ -307,6 +308,7 @@ struct sp_predict_opts {
 struct sp_root_opts {
   int64_t seed_everything;
   const char *ckpt_path; /* a path, "last", "best", or NULL */
+  const char *resume;    /* a run's directory, "auto", or NULL */
 };
 
 extern const struct sp_opt_table sp_root_table, sp_trainer_table, sp_data_table, sp_group_table,

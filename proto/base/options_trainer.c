@@ -21,6 +21,11 @@ static const struct sp_opt root_rows[] = {
             "The seed of initial weights, sample order, dropout and every other random number."),
     ROW(STRING, ckpt_path, .def = "none", .flags = SP_OPT_NONE, .lightning = "ckpt_path",
         .help = "Where to go on from: a checkpoint directory, last, or best."),
+    ROW(STRING, resume, .def = "none", .flags = SP_OPT_NONE,
+        .help =
+            "Go on with a run that was interrupted: its directory, or auto (also --resume alone), "
+            "the newest one of this job. It goes on from the memory that it left on this machine, "
+            "else from its newest whole checkpoint."),
 };
 
 const struct sp_opt_table sp_root_table = {"", "Keys at the top of the file.", root_rows,
@@ -71,14 +76,13 @@ static const struct sp_opt trainer_rows[] = {
            .lightning = "Trainer.accelerator", .help = "jobs run on CPUs"),
     ROW(INT, devices, .def = "auto", .flags = SP_OPT_AUTO, .min = 1, .max = 1024,
         .refusals = devices_refusals, .lightning = "Trainer.devices",
-        .help = "Data-parallel width as Lightning counts it: D devices are D lanes, which one "
-                "process "
-                "runs here. auto is 1."),
+        .help = "Data-parallel width as Lightning counts it: D devices are D lanes on D ranks, "
+                "unless trainer.lanes or trainer.ranks say otherwise. auto is 1."),
     REFUSE(
         num_nodes, .choices = "1", .lightning = "Trainer.num_nodes",
         .help = "several hosts are not built yet; use trainer.lanes for data-parallel semantics"),
     REFUSE(strategy, .choices = "auto", .lightning = "Trainer.strategy",
-           .help = "one process runs all lanes, with the result that ddp has; use trainer.lanes"),
+           .help = "the result is always that of ddp; see trainer.lanes and trainer.ranks"),
     ROW(ENUM, precision, .def = "32-true", .choices = "32-true|64-true",
         .aliases = "32=32-true|64=64-true", .refusals = precision_refusals,
         .lightning = "Trainer.precision",
@@ -180,6 +184,9 @@ static const struct sp_opt trainer_rows[] = {
         .help =
             "V, the number of data-parallel workers whose result this job computes, however many "
             "processes do the work. auto is devices."),
+    ROW(INT, ranks, .def = "auto", .flags = SP_OPT_AUTO, .min = 1, .max = 1024,
+        .help = "N, the number of processes that share the lanes: 1 to trainer.lanes. auto is "
+                "devices. The result does not depend on it. Also --ranks N."),
     ROW(INT, threads, .def = "auto", .flags = SP_OPT_AUTO, .min = 1, .max = 1024,
         .help = "Threads that compute. auto: what CPU affinity and the cgroup's quota allow. The "
                 "result "
@@ -196,8 +203,6 @@ static const struct sp_opt trainer_rows[] = {
                 "names. The "
                 "result does not depend on them."),
     REFUSE(exact, .choices = "true", .help = "every run on CPUs is exact"),
-    REFUSE(ranks, .choices = "1",
-           .help = "several processes are not built yet; one runs all lanes"),
     REFUSE(audit, .choices = "false|none|null", .help = "auditing a run is not built yet"),
 };
 

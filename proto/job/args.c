@@ -17,11 +17,9 @@
 static const struct {
   const char *from, *to;
 } short_names[] = {
-    {"generate", "predict.generate"},
-    {"prompt", "predict.prompt"},
-    {"temperature", "predict.temperature"},
-    {"top_k", "predict.top_k"},
-    {"seed", "predict.seed"},
+    {"ranks", "trainer.ranks"},   {"generate", "predict.generate"},
+    {"prompt", "predict.prompt"}, {"temperature", "predict.temperature"},
+    {"top_k", "predict.top_k"},   {"seed", "predict.seed"},
 };
 
 /* Sections whose value may be a class name alone. */
@@ -245,6 +243,15 @@ static bool is_flag(const char *key, size_t n_key) {
   return opt && (opt->type == SP_OPT_BOOL || (opt->flags & SP_OPT_BOOLISH));
 }
 
+/* What --key means without a value, or NULL. */
+static const char *lone_value(const char *key, size_t n_key) {
+  static const char resume[] = "resume";
+  if (n_key == sizeof resume - 1 && memcmp(key, resume, n_key) == 0) {
+    return "auto";
+  }
+  return is_flag(key, n_key) ? "true" : NULL;
+}
+
 static sp_status overlay_option(struct sp_node *tree, const char *const *args, size_t n_args,
                                 size_t *i, struct sp_arena *arena, struct sp_err *err) {
   const char *arg = args[*i];
@@ -258,11 +265,8 @@ static sp_status overlay_option(struct sp_node *tree, const char *const *args, s
   }
   if (!value) {
     bool has_next = *i + 1 < n_args && strncmp(args[*i + 1], "--", 2) != 0;
-    if (has_next) {
-      value = args[++*i];
-    } else if (is_flag(key, n_key)) {
-      value = "true";
-    } else {
+    value = has_next ? args[++*i] : lone_value(key, n_key);
+    if (!value) {
       return sp_fail(err, SP_EINVAL, "%s: needs a value", option);
     }
   }

@@ -41,6 +41,9 @@ void sp_check_resolve(struct sp_job *job) {
   if (t->lanes == SP_INT_AUTO) {
     t->lanes = t->devices;
   }
+  if (t->ranks == SP_INT_AUTO) {
+    t->ranks = t->devices;
+  }
   if (t->barebones) {
     t->enable_checkpointing = false;
     t->enable_progress_bar = false;
@@ -64,6 +67,10 @@ static sp_status check_length(const struct sp_job *job, struct sp_err *err) {
   if (t->lanes < t->devices) {
     FAIL("trainer.lanes", "%lld lanes cannot keep %lld devices busy; give at least as many lanes",
          (long long)t->lanes, (long long)t->devices);
+  }
+  if (t->ranks > t->lanes) {
+    FAIL("trainer.ranks", "%lld ranks cannot share %lld lanes; at most as many as lanes work",
+         (long long)t->ranks, (long long)t->lanes);
   }
   return SP_OK;
 }
@@ -284,6 +291,10 @@ static sp_status check_start(const struct sp_job *job, struct sp_err *err) {
   }
   if (job->weights.path && job->root.ckpt_path) {
     FAIL("weights.path", "it starts a new run and ckpt_path goes on with an old one; give one");
+  }
+  if (job->root.resume && (job->root.ckpt_path || job->weights.path)) {
+    FAIL("resume", "it goes on with a run as it stands; %s starts one; give one",
+         job->root.ckpt_path ? "ckpt_path" : "weights.path");
   }
   if (job->predict.generate == 0) {
     static const char *const keys[] = {"predict.prompt", "predict.temperature", "predict.top_k",

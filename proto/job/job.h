@@ -6,7 +6,7 @@
  * job keeps them as written.
  *
  * What a loaded job guarantees: every option is in range, every combination possible, unknown keys
- * were refused; trainer.max_epochs, devices and lanes are numbers; trainer.barebones has switched
+ * were refused; trainer.max_epochs, devices, lanes and ranks are numbers; trainer.barebones has switched
  * off what it excludes. The model's own options are a tree, bound later against the module's table
  * (sp_job_bind).
  *

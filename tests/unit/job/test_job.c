@@ -64,6 +64,8 @@ static void test_job_defaults_are_lightnings(void **state) {
   assert_int_equal(t->log_every_n_steps, 50);
   assert_int_equal(t->limit_val_batches.kind, SP_COUNT_FRACTION);
   assert_int_equal(t->lanes, 1);
+  assert_int_equal(t->ranks, 1);
+  assert_null(job->root.resume);
   assert_true(isnan(t->gradient_clip_val));
   assert_int_equal(job->loggers.n, 1);
   assert_int_equal(job->loggers.items[0].kind, SP_LOGGER_TENSORBOARD);
@@ -89,6 +91,35 @@ static void test_job_devices_set_lanes(void **state) {
   assert_int_equal(job->trainer.lanes, 4);
   load(BASE "trainer: {devices: 2, lanes: 8}\n", NULL);
   assert_int_equal(job->trainer.lanes, 8);
+}
+
+static void test_job_ranks_are_devices_unless_given(void **state) {
+  (void)state;
+  load(BASE "trainer: {devices: 4}\n", NULL);
+  assert_int_equal(job->trainer.ranks, 4);
+  load(BASE "trainer: {lanes: 4}\n", NULL);
+  assert_int_equal(job->trainer.ranks, 1);
+  load(BASE "trainer: {devices: 4, ranks: 3}\n", NULL);
+  assert_int_equal(job->trainer.ranks, 3);
+  assert_int_equal(job->trainer.lanes, 4);
+  load(BASE "trainer: {lanes: 4}\n", ARGS("--ranks", "2"));
+  assert_int_equal(job->trainer.ranks, 2);
+  assert_int_equal(job->trainer.lanes, 4);
+  load(BASE "trainer: {devices: 2}\n", ARGS("--ranks=auto"));
+  assert_int_equal(job->trainer.ranks, 2);
+}
+
+static void test_job_resume_alone_is_auto(void **state) {
+  (void)state;
+  load(BASE, ARGS("--resume"));
+  assert_string_equal(job->root.resume, "auto");
+  load(BASE, ARGS("--resume", "--trainer.max_epochs", "5"));
+  assert_string_equal(job->root.resume, "auto");
+  assert_int_equal(job->trainer.max_epochs, 5);
+  load(BASE, ARGS("--resume", "logs/version_3"));
+  assert_string_equal(job->root.resume, "logs/version_3");
+  load(BASE, ARGS("--resume=null"));
+  assert_null(job->root.resume);
 }
 
 static void test_job_options_of_the_command_line_win(void **state) {
@@ -311,8 +342,8 @@ static void test_job_what_is_not_built_is_refused_by_name(void **state) {
       "--trainer.precision: \"bf16-mixed\" is refused: mixed and half precision are not built "
       "yet; use 32-true");
   expect_error(BASE, ARGS("--trainer.strategy", "ddp"),
-               "--trainer.strategy: only auto can be given: one process runs all lanes, with the "
-               "result that ddp has; use trainer.lanes");
+               "--trainer.strategy: only auto can be given: the result is always that of ddp; see "
+               "trainer.lanes and trainer.ranks");
   expect_error(
       BASE, ARGS("--trainer.deterministic", "false"),
       "--trainer.deterministic: \"false\" is refused: every run is deterministic; leave it "
@@ -380,6 +411,13 @@ static void test_job_impossible_combinations_are_refused(void **state) {
       {BASE "trainer: {devices: 4, lanes: 2}\n",
        "job.yaml:5:30: trainer.lanes: 2 lanes cannot keep 4 devices busy; give at least as many "
        "lanes"},
+      {BASE "trainer: {ranks: 3, lanes: 2}\n",
+       "job.yaml:5:18: trainer.ranks: 3 ranks cannot share 2 lanes; at most as many as lanes work"},
+      {BASE "ckpt_path: last\nresume: auto\n",
+       "job.yaml:6:9: resume: it goes on with a run as it stands; ckpt_path starts one; give one"},
+      {BASE "resume: logs\nweights: {path: w}\n",
+       "job.yaml:5:9: resume: it goes on with a run as it stands; weights.path starts one; give "
+       "one"},
       {BASE "trainer: {check_val_every_n_epoch: null}\n",
        "job.yaml:5:36: trainer.check_val_every_n_epoch: none counts batches across epochs, so "
        "trainer.val_check_interval must be a count of batches"},
@@ -528,6 +566,8 @@ int main(void) {
       job_test(test_job_defaults_are_lightnings),
       job_test(test_job_max_epochs_follows_lightnings_rule),
       job_test(test_job_devices_set_lanes),
+      job_test(test_job_ranks_are_devices_unless_given),
+      job_test(test_job_resume_alone_is_auto),
       job_test(test_job_options_of_the_command_line_win),
       job_test(test_job_config_files_lie_over_each_other),
       job_test(test_job_item_of_a_list_can_be_overridden),
