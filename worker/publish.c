@@ -53,24 +53,6 @@ static void read_name(const struct sw_publish *p, const char *name, char out_tar
   out_target[n > 0 ? n : 0] = '\0';
 }
 
-/* Makes `name` point to `target`, atomically. */
-static sp_status link_name(const struct sw_publish *p, const char *name, const char *target,
-                           struct sp_err *err) {
-  char path[PATH_MAX + 200], tmp[PATH_MAX + 220];
-  if (strcmp(name, target) == 0) {
-    return SP_OK;
-  }
-  snprintf(path, sizeof path, "%s/%s", p->dir, name);
-  snprintf(tmp, sizeof tmp, "%s.tmp-%d", path, (int)getpid());
-  (void)unlink(tmp);
-  if (symlink(target, tmp) != 0 || rename(tmp, path) != 0) {
-    sp_status st = sp_fail_errno(err, "checkpoint name %s", path);
-    (void)unlink(tmp);
-    return st;
-  }
-  return SP_OK;
-}
-
 static bool has_name(const struct sw_publish *p, const char *target) {
   DIR *d = opendir(p->dir);
   bool found = false;
@@ -97,11 +79,13 @@ static void drop_unnamed(struct sw_publish *p, const char *target) {
 }
 
 void sw_publish_remove(struct sw_publish *p, const char *name) {
-  char path[PATH_MAX + 200], target[256];
-  snprintf(path, sizeof path, "%s/%s", p->dir, name);
+  char target[256];
+  struct sp_err err = {0};
   read_name(p, name, target);
-  if (*target && unlink(path) == 0) {
+  if (*target && stk_ckpt_unlink(p->dir, name, &err) == SP_OK) {
     drop_unnamed(p, target);
+  } else if (err.status) {
+    sw_emit_text(p->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", err.text);
   }
 }
 
@@ -135,7 +119,7 @@ static sp_status save_as(struct sw_publish *p, const char *name, struct sp_err *
     return st;
   }
   read_name(p, name, before);
-  st = link_name(p, name, p->saved_name, err);
+  st = strcmp(name, p->saved_name) == 0 ? SP_OK : stk_ckpt_link(p->dir, name, p->saved_name, err);
   if (!st && strcmp(before, p->saved_name) != 0) {
     drop_unnamed(p, before);
   }

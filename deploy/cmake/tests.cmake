@@ -1,5 +1,5 @@
-# Tests. One executable per tests/{unit,ops,golden,exact}/**/test_*.c, named by its path; other
-# sources of the same directory are linked into each of its tests. One replay program per
+# Tests. One executable per tests/{unit,ops,golden,exact,crash}/**/test_*.c, named by its path;
+# other sources of the same directory are linked into each of its tests. One replay program per
 # tests/fuzz/fuzz_*.c; with STOKER_LIBFUZZER one libFuzzer binary for each, and nothing else.
 pkg_check_modules(cmocka IMPORTED_TARGET cmocka)
 if(NOT cmocka_FOUND)
@@ -77,6 +77,10 @@ stoker_tests(unit)
 stoker_tests(ops)
 stoker_tests(golden)
 stoker_tests(exact)
+stoker_tests(crash)
+if(TEST crash_test_checkpoint)
+  set_tests_properties(crash_test_checkpoint PROPERTIES TIMEOUT 900 LABELS "crash;slow")
+endif()
 
 file(GLOB fuzzers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/fuzz/fuzz_*.c)
 foreach(source IN LISTS fuzzers)

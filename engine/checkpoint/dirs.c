@@ -6,6 +6,7 @@
 #include "engine/checkpoint/load.h"
 #include "proto/base/fault.h"
 #include "proto/base/file.h"
+#include "proto/base/fs.h"
 #include "proto/base/mem.h"
 #include "proto/base/strutil.h"
 
@@ -47,7 +48,7 @@ void stk_ckpt_tmp_name(int64_t step, int64_t generation, uint64_t nonce,
 }
 
 sp_status stk_ckpt_open_parent(const char *parent, int *out_fd, struct sp_err *err) {
-  int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd = sp_fs_open(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (fd < 0) {
     return sp_fail_errno(err, "checkpoint: cannot open directory %s", parent);
   }
@@ -60,13 +61,14 @@ static sp_status make_directory(struct stk_ckpt_tmp *tmp, const char *parent, st
   if (st != SP_OK) {
     return st;
   }
-  if (mkdirat(tmp->parent_fd, tmp->name, 0755) != 0) {
+  if (sp_fs_mkdir(tmp->parent_fd, tmp->name, 0755) != 0) {
     return sp_fail_errno(err, "checkpoint: cannot make %s/%s", parent, tmp->name);
   }
-  tmp->dir_fd = openat(tmp->parent_fd, tmp->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  tmp->dir_fd =
+      sp_fs_open(tmp->parent_fd, tmp->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
   if (tmp->dir_fd < 0) {
     st = sp_fail_errno(err, "checkpoint: cannot open %s/%s", parent, tmp->name);
-    unlinkat(tmp->parent_fd, tmp->name, AT_REMOVEDIR);
+    sp_fs_unlink(tmp->parent_fd, tmp->name, AT_REMOVEDIR);
     return st;
   }
   /* Says to a sweeper that somebody lives here; where there are no locks, generations have to do.
@@ -99,12 +101,12 @@ sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation
 }
 
 int stk_ckpt_rename_new(int parent_fd, const char *from, const char *to) {
-  if (renameat2(parent_fd, from, parent_fd, to, RENAME_NOREPLACE) == 0) {
+  if (sp_fs_rename(parent_fd, from, parent_fd, to, RENAME_NOREPLACE) == 0) {
     return 0;
   }
   /* File systems without RENAME_NOREPLACE: a directory replaces an empty directory at most. */
   if (errno == EINVAL || errno == ENOSYS) {
-    if (renameat(parent_fd, from, parent_fd, to) == 0) {
+    if (sp_fs_rename(parent_fd, from, parent_fd, to, 0) == 0) {
       return 0;
     }
   }
@@ -124,13 +126,12 @@ sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, struct sp_err *er
   sp_status st = SP_OK;
   for (const struct dirent *e = readdir(d); e && st == SP_OK; e = readdir(d)) {
     bool dots = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
-    if (!dots && unlinkat(fd, e->d_name, 0) != 0 && errno != ENOENT) {
+    if (!dots && sp_fs_unlink(fd, e->d_name, 0) != 0 && errno != ENOENT) {
       st = sp_fail_errno(err, "checkpoint: cannot remove %s/%s", name, e->d_name);
     }
   }
   closedir(d);
-  if (st == SP_OK && unlinkat(parent_fd, name, AT_REMOVEDIR) != 0 &&
-      errno != ENOENT) {
+  if (st == SP_OK && sp_fs_unlink(parent_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT) {
     st = sp_fail_errno(err, "checkpoint: cannot remove %s", name);
   }
   return st;
@@ -208,7 +209,7 @@ static sp_status check_spared(const char *parent, const char *name, const char *
 
 static sp_status move_to_trash(const char *parent, int fd, const char *name, const char *trash,
                                struct sp_err *err) {
-  if (renameat(fd, name, fd, trash) != 0) {
+  if (sp_fs_rename(fd, name, fd, trash, 0) != 0) {
     return sp_fail_errno(err, "checkpoint: cannot remove %s/%s", parent, name);
   }
   sp_status st = sp_fsync(fd, parent, err);
@@ -234,6 +235,42 @@ sp_status stk_ckpt_remove(const char *parent, const char *name, const char *inst
   snprintf(trash, sizeof trash, "trash-%s-%016" PRIx64, name, nonce);
   st = move_to_trash(parent, fd, name, trash, err);
   st = st ? st : stk_ckpt_remove_dir(fd, trash, err);
+  close(fd);
+  return st;
+}
+
+sp_status stk_ckpt_link(const char *parent, const char *name, const char *target,
+                        struct sp_err *err) {
+  char tmp[STK_CKPT_NAME_BYTES];
+  uint64_t nonce = 0;
+  int fd = -1;
+  sp_status st = make_nonce(&nonce, err);
+  st = st ? st : stk_ckpt_open_parent(parent, &fd, err);
+  if (st != SP_OK) {
+    return st;
+  }
+  snprintf(tmp, sizeof tmp, "tmp-link-%016" PRIx64, nonce);
+  if (sp_fs_symlink(target, fd, tmp) != 0) {
+    st = sp_fail_errno(err, "checkpoint: cannot make the link %s/%s", parent, name);
+  } else if (sp_fs_rename(fd, tmp, fd, name, 0) != 0) {
+    st = sp_fail_errno(err, "checkpoint: cannot make the link %s/%s", parent, name);
+    sp_fs_unlink(fd, tmp, 0);
+  }
+  st = st ? st : sp_fsync(fd, parent, err);
+  close(fd);
+  return st;
+}
+
+sp_status stk_ckpt_unlink(const char *parent, const char *name, struct sp_err *err) {
+  int fd = -1;
+  sp_status st = stk_ckpt_open_parent(parent, &fd, err);
+  if (st != SP_OK) {
+    return st;
+  }
+  if (sp_fs_unlink(fd, name, 0) != 0) {
+    st = sp_fail_errno(err, "checkpoint: cannot remove the link %s/%s", parent, name);
+  }
+  st = st ? st : sp_fsync(fd, parent, err);
   close(fd);
   return st;
 }
@@ -275,6 +312,16 @@ static bool is_trash(const char *name) {
   return parse_nonce(end + 1, &nonce) && stk_ckpt_name_parse(step_name, &step, &version);
 }
 
+/* What links and best.json were called before their renames. */
+static bool is_tmp_file(const char *name) {
+  static const char link[] = "tmp-link-";
+  static const char best[] = "best.json.tmp-";
+  uint64_t nonce;
+  return (strncmp(name, link, sizeof link - 1) == 0 &&
+          parse_nonce(name + sizeof link - 1, &nonce)) ||
+         strncmp(name, best, sizeof best - 1) == 0;
+}
+
 /* Whether a living process still writes there. A file system without locks says no. */
 static bool is_held(int parent_fd, const char *name) {
   int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -297,11 +344,13 @@ sp_status stk_ckpt_sweep(const char *parent, int64_t generation, uint64_t keep,
     uint64_t nonce;
     bool dead = parse_tmp(e->d_name, &of, &nonce) && of < generation &&
                 (keep == 0 || nonce != keep) && !is_held(dirfd(d), e->d_name);
-    if (!dead && !is_trash(e->d_name)) {
-      continue;
+    sp_status one = SP_OK;
+    if (dead || is_trash(e->d_name)) {
+      one = stk_ckpt_remove_dir(dirfd(d), e->d_name, st ? NULL : err);
+    } else if (is_tmp_file(e->d_name) && sp_fs_unlink(dirfd(d), e->d_name, 0) != 0) {
+      one = sp_fail_errno(st ? NULL : err, "checkpoint: cannot remove %s/%s", parent, e->d_name);
     }
     /* One that cannot be removed keeps none of the others; another sweeper may have been faster. */
-    sp_status one = stk_ckpt_remove_dir(dirfd(d), e->d_name, st ? NULL : err);
     st = st || one == SP_ENOENT ? st : one;
   }
   closedir(d);

@@ -12,6 +12,7 @@
 #include "proto/base/crc32c.h"
 #include "proto/base/fault.h"
 #include "proto/base/file.h"
+#include "proto/base/fs.h"
 #include "proto/base/mem.h"
 #include "proto/base/sha256.h"
 
@@ -204,14 +205,14 @@ static sp_status check_space(const struct save *s, struct sp_err *err) {
 static sp_status allocate_shards(struct save *s, struct sp_err *err) {
   for (size_t i = 0; i < s->n_shards; i++) {
     struct shard *sh = &s->shards[i];
-    sh->fd = openat(s->tmp.dir_fd, sh->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    sh->fd = sp_fs_open(s->tmp.dir_fd, sh->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (sh->fd < 0) {
       return sp_fail_errno(err, "checkpoint: cannot create %s", sh->name);
     }
     int e = SP_FAULT("checkpoint.allocate");
     if (e == 0) {
       do {
-        e = posix_fallocate(sh->fd, 0, (off_t)sh->bytes);
+        e = sp_fs_allocate(sh->fd, (off_t)sh->bytes) == 0 ? 0 : errno;
       } while (e == EINTR);
     }
     if (e != 0) {
@@ -277,12 +278,12 @@ static sp_status write_shard(struct save *s, size_t index, const struct stk_ckpt
   if (st == SP_OK) {
     st = stk_ckpt_fault(SP_FAULT("checkpoint.sync"), sh->name, err);
   }
-  if (st == SP_OK && fdatasync(sh->fd) != 0) {
+  if (st == SP_OK && sp_fs_fdatasync(sh->fd) != 0) {
     st = sp_fail_errno(err, "checkpoint: cannot sync %s", sh->name);
   }
   int fd = sh->fd;
   sh->fd = -1;
-  if (close(fd) != 0 && st == SP_OK) {
+  if (sp_fs_close(fd) != 0 && st == SP_OK) {
     st = sp_fail_errno(err, "checkpoint: cannot close %s", sh->name);
   }
   return st;
@@ -291,7 +292,7 @@ static sp_status write_shard(struct save *s, size_t index, const struct stk_ckpt
 /* A small file of the directory, durable. */
 static sp_status write_small(struct save *s, const char *name, const void *data, size_t n,
                              struct sp_err *err) {
-  int fd = openat(s->tmp.dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  int fd = sp_fs_open(s->tmp.dir_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
   if (fd < 0) {
     return sp_fail_errno(err, "checkpoint: cannot create %s", name);
   }
@@ -299,7 +300,7 @@ static sp_status write_small(struct save *s, const char *name, const void *data,
   if (st == SP_OK) {
     st = sp_fsync(fd, name, err);
   }
-  if (close(fd) != 0 && st == SP_OK) {
+  if (sp_fs_close(fd) != 0 && st == SP_OK) {
     st = sp_fail_errno(err, "checkpoint: cannot close %s", name);
   }
   return st;
@@ -417,7 +418,8 @@ static sp_status write_manifest(struct save *s, struct sp_err *err) {
   s->receipt.manifest_bytes = n;
   s->receipt.manifest_crc32c = sp_crc32c(0, text, n);
   sp_free(text);
-  if (st == SP_OK && renameat(s->tmp.dir_fd, "MANIFEST.tmp", s->tmp.dir_fd, "MANIFEST") != 0) {
+  if (st == SP_OK &&
+      sp_fs_rename(s->tmp.dir_fd, "MANIFEST.tmp", s->tmp.dir_fd, "MANIFEST", 0) != 0) {
     st = sp_fail_errno(err, "checkpoint: cannot rename MANIFEST");
   }
   return st == SP_OK ? sp_fsync(s->tmp.dir_fd, "the checkpoint's directory", err) : st;
@@ -452,7 +454,7 @@ static void release(struct save *s) {
   for (size_t i = 0; i < s->n_shards; i++) {
     struct shard *sh = &s->shards[i];
     if (sh->fd >= 0) {
-      close(sh->fd);
+      sp_fs_close(sh->fd);
     }
     sp_free(sh->entries);
     sp_free(sh->head);

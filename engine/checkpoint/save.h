@@ -138,9 +138,18 @@ SP_NODISCARD sp_status stk_ckpt_plan_bytes(const struct stk_ckpt_plan *plan, uin
 SP_NODISCARD sp_status stk_ckpt_remove(const char *parent, const char *name, const char *instead,
                                        struct sp_err *err);
 
-/* Removes what the dead left in parent: trash-*, and tmp-* of generations below `generation` but
- * for the one with the nonce `keep` (0: none), whose receipt waits, and those that a living writer
- * of whatever run holds (flock). */
+/* Makes the entry `name` of parent a link to the entry `target`, atomically in the place of one
+ * that is there, and durably: a checkpoint that only the link's old target holds may go after that.
+ */
+SP_NODISCARD sp_status stk_ckpt_link(const char *parent, const char *name, const char *target,
+                                     struct sp_err *err);
+
+/* Removes a link durably; SP_ENOENT where there is none. */
+SP_NODISCARD sp_status stk_ckpt_unlink(const char *parent, const char *name, struct sp_err *err);
+
+/* Removes what the dead left in parent: trash-*, temporary links, and tmp-* of generations below
+ * `generation` but for the one with the nonce `keep` (0: none), whose receipt waits, and those that
+ * a living writer of whatever run holds (flock). */
 SP_NODISCARD sp_status stk_ckpt_sweep(const char *parent, int64_t generation, uint64_t keep,
                                       struct sp_err *err);
 

@@ -11,6 +11,7 @@
 
 #include "proto/base/buf.h"
 #include "proto/base/fault.h"
+#include "proto/base/fs.h"
 #include "proto/base/mem.h"
 
 enum { READ_STEP = 1 << 16 };
@@ -67,7 +68,7 @@ sp_status sp_write_all(int fd, const void *data, size_t n, const char *what, str
   const char *p = data;
   while (n > 0) {
     int fault = SP_FAULT("file.write");
-    ssize_t done = fault ? -1 : write(fd, p, n);
+    ssize_t done = fault ? -1 : sp_fs_write(fd, p, n);
     errno = fault ? fault : errno;
     if (done < 0 && errno == EINTR) {
       continue;
@@ -86,7 +87,7 @@ sp_status sp_pwrite_all(int fd, const void *data, size_t n, off_t offset, const 
   const char *p = data;
   while (n > 0) {
     int fault = SP_FAULT("file.write");
-    ssize_t done = fault ? -1 : pwrite(fd, p, n, offset);
+    ssize_t done = fault ? -1 : sp_fs_pwrite(fd, p, n, offset);
     errno = fault ? fault : errno;
     if (done < 0 && errno == EINTR) {
       continue;
@@ -122,7 +123,7 @@ sp_status sp_read_exact(int fd, void *out_data, size_t n, const char *what, stru
 
 sp_status sp_fsync(int fd, const char *what, struct sp_err *err) {
   int fault = SP_FAULT("file.fsync");
-  if (fault || fsync(fd) != 0) {
+  if (fault || sp_fs_fsync(fd) != 0) {
     errno = fault ? fault : errno;
     return sp_fail_errno(err, "fsync of %s", what);
   }
@@ -130,12 +131,12 @@ sp_status sp_fsync(int fd, const char *what, struct sp_err *err) {
 }
 
 sp_status sp_dir_fsync(const char *path, struct sp_err *err) {
-  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int fd = sp_fs_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (fd < 0) {
     return sp_fail_errno(err, "opening directory %s", path);
   }
   sp_status status = sp_fsync(fd, path, err);
-  close(fd);
+  sp_fs_close(fd);
   return status;
 }
 
@@ -174,7 +175,8 @@ char *sp_path_join(const char *directory, const char *name) {
 static int open_temporary(const char *path, mode_t mode, char *temporary, size_t room) {
   for (unsigned attempt = 0; attempt < 100; attempt++) {
     snprintf(temporary, room, "%s.tmp-%ld-%u", path, (long)getpid(), attempt);
-    int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+    int fd =
+        sp_fs_open(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd >= 0 || errno != EEXIST) {
       return fd;
     }
@@ -184,7 +186,7 @@ static int open_temporary(const char *path, mode_t mode, char *temporary, size_t
 
 static sp_status rename_to(const char *from, const char *to, struct sp_err *err) {
   int fault = SP_FAULT("file.rename");
-  if (fault || rename(from, to) != 0) {
+  if (fault || sp_fs_rename(AT_FDCWD, from, AT_FDCWD, to, 0) != 0) {
     errno = fault ? fault : errno;
     return sp_fail_errno(err, "renaming %s to %s", from, to);
   }
@@ -201,14 +203,14 @@ static sp_status write_and_rename(const char *path, char *temporary, size_t room
   if (status == SP_OK) {
     status = sp_fsync(fd, temporary, err);
   }
-  if (close(fd) != 0 && status == SP_OK) {
+  if (sp_fs_close(fd) != 0 && status == SP_OK) {
     status = sp_fail_errno(err, "closing %s", temporary);
   }
   if (status == SP_OK) {
     status = rename_to(temporary, path, err);
   }
   if (status != SP_OK) {
-    unlink(temporary);
+    sp_fs_unlink(AT_FDCWD, temporary, 0);
   }
   return status;
 }
@@ -232,10 +234,26 @@ sp_status sp_file_replace(const char *path, const void *data, size_t n, mode_t m
   return status;
 }
 
+/* Makes the entry of a path durable. */
+static sp_status sync_entry(const char *path, struct sp_err *err) {
+  char *directory = sp_path_dirname(path);
+  sp_status status = directory ? sp_dir_fsync(directory, err)
+                               : sp_fail(err, SP_ENOMEM, "creating %s: out of memory", path);
+  sp_free(directory);
+  return status;
+}
+
+sp_status sp_mkdir(const char *path, mode_t mode, struct sp_err *err) {
+  if (sp_fs_mkdir(AT_FDCWD, path, mode) != 0) {
+    return sp_fail_errno(err, "creating directory %s", path);
+  }
+  return sync_entry(path, err);
+}
+
 static sp_status make_directory(const char *path, mode_t mode, struct sp_err *err) {
   struct stat st;
-  if (mkdir(path, mode) == 0) {
-    return SP_OK;
+  if (sp_fs_mkdir(AT_FDCWD, path, mode) == 0) {
+    return sync_entry(path, err);
   }
   int code = errno;
   if (stat(path, &st) == 0) {

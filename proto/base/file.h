@@ -2,7 +2,8 @@
  *
  * sp_file_replace is how every small durable file is written: temporary file in the same directory,
  * fsync, rename, fsync of the directory; a reader sees the old contents or the new, also after
- * power loss. Errors name the path. Fault points: file.write, file.fsync, file.rename. Any thread.
+ * power loss. Everything is written through fs.h. Errors name the path. Fault points: file.write,
+ * file.fsync, file.rename. Any thread.
  */
 #ifndef SP_BASE_FILE_H
 #define SP_BASE_FILE_H
@@ -40,7 +41,10 @@ SP_NODISCARD sp_status sp_fsync(int fd, const char *what, struct sp_err *err);
 /* Makes the entries of a directory durable. */
 SP_NODISCARD sp_status sp_dir_fsync(const char *path, struct sp_err *err);
 
-/* Creates a directory and its missing parents; one that is there already is fine. */
+/* Creates a directory, durably. SP_EEXIST where something of that name is. */
+SP_NODISCARD sp_status sp_mkdir(const char *path, mode_t mode, struct sp_err *err);
+
+/* Creates a directory and its missing parents, durably; one that is there already is fine. */
 SP_NODISCARD sp_status sp_mkdir_p(const char *path, mode_t mode, struct sp_err *err);
 
 /* The directory part of a path ("." if none) in a new string, NULL when memory is out. */

@@ -51,16 +51,15 @@ static sp_status make_version(const char *parent, char **out_path, struct sp_err
     if (!path) {
       return sp_fail(err, SP_ENOMEM, "log directory: no memory");
     }
-    if (mkdir(path, 0755) == 0) {
+    status = sp_mkdir(path, 0755, err);
+    if (status == SP_OK) {
       *out_path = path;
       return SP_OK;
     }
-    if (errno != EEXIST) {
-      status = sp_fail_errno(err, "log directory %s", path);
-      sp_free(path);
+    sp_free(path);
+    if (status != SP_EEXIST) {
       return status;
     }
-    sp_free(path);
   }
   return sp_fail(err, SP_EEXIST, "log directory %s: no version is free", parent);
 }

@@ -315,6 +315,31 @@ static void test_sweep_goes_on_after_what_it_cannot_remove(void **state) {
   }
 }
 
+static void test_link_replaces_what_was_there_and_leaves_nothing_beside(void **state) {
+  (void)state;
+  char path[1024];
+  char to[64] = "";
+  const char *parent = tt_tmpfile("links");
+  assert_int_equal(mkdir(parent, 0700), 0);
+  snprintf(path, sizeof path, "%s/last", parent);
+  assert_int_equal(stk_ckpt_link(parent, "last", "step-1", NULL), SP_OK);
+  assert_int_equal(stk_ckpt_link(parent, "last", "step-2", NULL), SP_OK);
+  assert_int_equal(readlink(path, to, sizeof to), 6);
+  assert_string_equal(to, "step-2");
+  assert_int_equal(count_entries(parent), 1);
+  assert_int_equal(stk_ckpt_unlink(parent, "last", NULL), SP_OK);
+  assert_int_equal(count_entries(parent), 0);
+  assert_int_equal(stk_ckpt_unlink(parent, "last", NULL), SP_ENOENT);
+  /* Where the name cannot be taken, the link does not stay under its first name. */
+  assert_int_equal(mkdir(path, 0700), 0);
+  assert_int_not_equal(stk_ckpt_link(parent, "last", "step-2", NULL), SP_OK);
+  assert_int_equal(count_entries(parent), 1);
+  assert_int_equal(symlink("x", tt_tmpfile("links/tmp-link-0123456789abcdef")), 0);
+  tt_write_file(tt_tmpfile("links/best.json.tmp-1-0"), "x", 1);
+  assert_int_equal(stk_ckpt_sweep(parent, 0, 0, NULL), SP_OK);
+  assert_int_equal(count_entries(parent), 1);
+}
+
 static void test_plan_bytes_is_what_a_save_writes(void **state) {
   (void)state;
   struct test_plan p;
@@ -375,6 +400,7 @@ int main(void) {
       tt_test(test_sweep_removes_what_the_dead_left_only),
       tt_test(test_sweep_leaves_a_living_writer_its_directory),
       tt_test(test_sweep_goes_on_after_what_it_cannot_remove),
+      tt_test(test_link_replaces_what_was_there_and_leaves_nothing_beside),
       tt_test(test_plan_bytes_is_what_a_save_writes),
       tt_test(test_save_is_opened_by_python_safetensors),
   };
