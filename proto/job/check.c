@@ -69,8 +69,10 @@ static sp_status check_length(const struct sp_job *job, struct sp_err *err) {
          (long long)t->lanes, (long long)t->devices);
   }
   if (t->ranks > t->lanes) {
-    FAIL("trainer.ranks", "%lld ranks cannot share %lld lanes; at most as many as lanes work",
-         (long long)t->ranks, (long long)t->lanes);
+    FAIL("trainer.ranks",
+         "%lld ranks, but the job has %lld lane%s to share; give trainer.lanes too (it is part of "
+         "the result)",
+         (long long)t->ranks, (long long)t->lanes, t->lanes == 1 ? "" : "s");
   }
   return SP_OK;
 }

@@ -5,7 +5,8 @@
 
 #include "proto/job/job.h"
 
-/* Puts numbers where none and auto stand for a rule: max_epochs, devices, lanes, ranks, barebones. */
+/* Puts numbers where none and auto stand for a rule: max_epochs, devices, lanes, ranks,
+ * barebones. */
 void sp_check_resolve(struct sp_job *job);
 
 /* Refuses combinations that cannot be. */

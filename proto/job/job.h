@@ -6,9 +6,9 @@
  * job keeps them as written.
  *
  * What a loaded job guarantees: every option is in range, every combination possible, unknown keys
- * were refused; trainer.max_epochs, devices, lanes and ranks are numbers; trainer.barebones has switched
- * off what it excludes. The model's own options are a tree, bound later against the module's table
- * (sp_job_bind).
+ * were refused; trainer.max_epochs, devices, lanes and ranks are numbers; trainer.barebones has
+ * switched off what it excludes. The model's own options are a tree, bound later against the
+ * module's table (sp_job_bind).
  *
  * Errors say where: "file:line:col: key: what is wrong; what would be right", with "--key" in the
  * place of file:line:col for the command line. Everything is owned by the job and freed with it.

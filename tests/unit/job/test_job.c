@@ -412,7 +412,8 @@ static void test_job_impossible_combinations_are_refused(void **state) {
        "job.yaml:5:30: trainer.lanes: 2 lanes cannot keep 4 devices busy; give at least as many "
        "lanes"},
       {BASE "trainer: {ranks: 3, lanes: 2}\n",
-       "job.yaml:5:18: trainer.ranks: 3 ranks cannot share 2 lanes; at most as many as lanes work"},
+       "job.yaml:5:18: trainer.ranks: 3 ranks, but the job has 2 lanes to share; give "
+       "trainer.lanes too (it is part of the result)"},
       {BASE "ckpt_path: last\nresume: auto\n",
        "job.yaml:6:9: resume: it goes on with a run as it stands; ckpt_path starts one; give one"},
       {BASE "resume: logs\nweights: {path: w}\n",
