@@ -48,34 +48,42 @@ static int64_t or_none(int64_t v, int64_t none) {
   return v == SP_INT_NONE ? none : v;
 }
 
-static void configure(struct xj *j) {
-  const struct sp_trainer_opts *t = &j->s.job->trainer;
+void xj_configure(const struct sw_setup *s, struct stk_fit_config *c) {
+  const struct sp_trainer_opts *t = &s->job->trainer;
   const struct sp_count *every = &t->val_check_interval;
-  int64_t n = j->s.n_train_batches;
+  int64_t n = s->n_train_batches;
   bool fraction = every->kind == SP_COUNT_FRACTION;
-  j->c = (struct stk_fit_config){
+  *c = (struct stk_fit_config){
       .max_epochs = t->max_epochs,
       .max_steps = t->max_steps,
       .min_epochs = or_none(t->min_epochs, 0),
       .min_steps = or_none(t->min_steps, 0),
       .n_train_batches = n,
-      .n_val_batches = j->s.n_val_batches,
+      .n_val_batches = s->n_val_batches,
       .val_every = fraction ? (int64_t)((double)n * every->fraction) : every->n,
       .val_epochs = t->check_val_every_n_epoch,
       .sanity_batches = t->num_sanity_val_steps,
       .log_every = 1,
-      .train = j->s.train_loader,
-      .val = j->s.val_loader,
-      .host =
-          {.ctx = j, .stop_asked = stop_asked, .now_ns = now_ns, .metrics = metrics, .say = say},
+      .train = s->train_loader,
+      .val = s->val_loader,
+      .host = {.now_ns = now_ns, .say = say},
   };
 }
 
 /* Steps of the whole run, -1 without an end. */
-static int64_t total_steps(const struct xj *j) {
-  int64_t acc = j->s.job->trainer.accumulate_grad_batches;
-  int64_t n = j->c.max_epochs < 0 ? -1 : (j->c.n_train_batches + acc - 1) / acc * j->c.max_epochs;
-  return n < 0 || (j->c.max_steps >= 0 && j->c.max_steps < n) ? j->c.max_steps : n;
+static int64_t total_steps(const struct sw_setup *s, const struct stk_fit_config *c) {
+  int64_t acc = s->job->trainer.accumulate_grad_batches;
+  int64_t n = c->max_epochs < 0 ? -1 : (c->n_train_batches + acc - 1) / acc * c->max_epochs;
+  return n < 0 || (c->max_steps >= 0 && c->max_steps < n) ? c->max_steps : n;
+}
+
+void xj_begin(struct sw_setup *s, struct stk_fit_config *c) {
+  struct sp_err err = {0};
+  struct stk_state *state = stk_session_state(s->session);
+  stk_state_init(state, s->module, (uint64_t)s->job->root.seed_everything, s->pool);
+  xj_check(stk_schedule_init(&s->job->lr, total_steps(s, c), c->max_epochs, &c->schedules,
+                             state->now->schedules, &err),
+           &err);
 }
 
 /* Everything but the loop itself, which looks at whether the state is fresh. */
@@ -95,12 +103,11 @@ static struct xj *open_session(const char *job_file, const char *options) {
   sp_buf_init(&j->rows, 16 << 20);
   j->stop_after = -1;
   xj_check(sw_setup_open(job_file, args, n_args, STK_TRAIN, &j->s, &err), &err);
-  configure(j);
-  struct stk_state *state = stk_session_state(j->s.session);
-  stk_state_init(state, j->s.module, (uint64_t)j->s.job->root.seed_everything, j->s.pool);
-  xj_check(stk_schedule_init(&j->s.job->lr, total_steps(j), j->c.max_epochs, &j->c.schedules,
-                             state->now->schedules, &err),
-           &err);
+  xj_configure(&j->s, &j->c);
+  j->c.host.ctx = j;
+  j->c.host.stop_asked = stop_asked;
+  j->c.host.metrics = metrics;
+  xj_begin(&j->s, &j->c);
   return j;
 }
 
