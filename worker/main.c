@@ -1,6 +1,7 @@
 /* stoker-worker: runs every verb that needs the engine, in a process of its own.
  *
  *   stoker-worker run VERB ARGS...    events go to descriptor 3 (proto/wire)
+ *   stoker-worker faults              the fault points of a test build, one a line
  *
  * Started by the `stoker` command. SIGTERM asks for a stop at the next step edge.
  */
@@ -11,9 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/base/fault.h"
+#include "worker/faults.h"
 #include "worker/verbs.h"
 
-enum { EVENTS_FD = 3 };
+enum { EVENTS_FD = 3, FAULTS_MAX = 1 << 16 };
 
 static void on_alarm(int n) {
   static const char text[] =
@@ -32,6 +35,17 @@ bool sw_stop_asked(void) {
   sigset_t pending;
   return sigpending(&pending) == 0 &&
          (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+static int print_faults(void) {
+  struct sp_err err = {0};
+  struct sp_buf b;
+  sp_buf_init(&b, FAULTS_MAX);
+  sp_status st = sw_faults_list(&b, &err);
+  fputs(st ? err.text : sp_buf_text(&b), st ? stderr : stdout);
+  fputs(st ? "\n" : "", stderr);
+  sp_buf_free(&b);
+  return st ? SP_EXIT_USAGE : SP_EXIT_OK;
 }
 
 static int dispatch(struct sw_emit *e, const char *verb, int argc, char **argv) {
@@ -60,6 +74,9 @@ static int dispatch(struct sw_emit *e, const char *verb, int argc, char **argv) 
 }
 
 int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "faults") == 0) {
+    return print_faults();
+  }
   if (argc < 3 || strcmp(argv[1], "run") != 0 || fcntl(EVENTS_FD, F_GETFD) < 0) {
     fprintf(stderr, "stoker-worker is started by the stoker command; try `stoker help`\n");
     return SP_EXIT_USAGE;
@@ -79,5 +96,10 @@ int main(int argc, char **argv) {
   struct sp_event hello = {.kind = SP_EVENT_HELLO,
                            .u.hello = {SP_EVENT_PROTOCOL, STOKER_VERSION, (int64_t)getpid()}};
   sw_emit_event(&e, &hello);
+  struct sp_err err = {0};
+  if (sp_fault_check(&err)) {
+    struct sp_event_result refused = {.exit = SP_EXIT_USAGE};
+    return sw_emit_result(&e, &err, false, &refused);
+  }
   return dispatch(&e, argv[2], argc - 3, argv + 3);
 }

@@ -113,8 +113,8 @@ int sw_verb_init_weights(struct sw_emit *e, int argc, char **argv) {
   if (!path) {
     sp_fail(&err, SP_EINVAL, "init-weights needs -o FILE.safetensors");
   } else if (s && sw_open_job(argc, argv, s, &err) == SP_OK) {
-    stk_state_init(stk_session_state(s->session), s->module,
-                   (uint64_t)s->job->root.seed_everything, s->pool);
+    stk_state_init(stk_session_state(s->session), s->module, (uint64_t)s->job->root.seed_everything,
+                   s->pool);
     if (sw_ckpt_export(s, path, &err) == SP_OK) {
       sw_emit_text(e, SP_TEXT_INFO, "initial weights: %s\n", path);
     }
