@@ -467,7 +467,8 @@ static sp_status open_loader(struct sw_setup *s, struct stk_dataset *ds,
                                             .pad = training,
                                             .drop_last = training && d->drop_last},
                                 .real64 = t->precision == SP_PRECISION_64,
-                                .prefetch = true};
+                                .prefetch = true,
+                                .pool = s->pool};
   return stk_loader_open(ds, &c, out, err);
 }
 

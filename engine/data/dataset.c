@@ -191,6 +191,10 @@ const char *stk_dataset_name(const struct stk_dataset *ds) {
   return ds->name;
 }
 
+bool stk_dataset_in_memory(const struct stk_dataset *ds) {
+  return !ds->serial;
+}
+
 int64_t stk_dataset_overlap(const struct stk_dataset *ds) {
   return ds->overlap;
 }

@@ -76,6 +76,8 @@ bool stk_data_holds_role(const struct stk_data_spec *spec);
 /* Borrowed until close. n_samples >= 1. */
 const stk_reader_info *stk_dataset_info(const struct stk_dataset *ds);
 const char *stk_dataset_name(const struct stk_dataset *ds); /* the file or reader, for messages */
+/* Reading copies from memory and converts, no more: true of the built-in readers. */
+bool stk_dataset_in_memory(const struct stk_dataset *ds);
 /* Samples after sample i that share elements with it (raw with stride < T); 0 otherwise. */
 int64_t stk_dataset_overlap(const struct stk_dataset *ds);
 

@@ -11,9 +11,14 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 
-enum { ALIGN = 64 };
+enum {
+  ALIGN = 64,
+  SMALL_ELEMENTS = 128 * 1024, /* of a batch that the pool reads */
+  UNIT_ELEMENTS = 12 * 1024
+};
 
 struct slot {
   struct stk_loader_at at;
@@ -29,6 +34,7 @@ struct slot {
 struct stk_loader {
   struct stk_dataset *ds;
   struct stk_loader_config config;
+  bool by_pool;
   size_t bytes;
   struct slot slots[2];
   int held; /* the caller's slot */
@@ -41,16 +47,61 @@ struct stk_loader {
   bool quit;
 };
 
-static void fill(struct stk_loader *ld, struct slot *s) {
-  s->batch = (struct stk_loader_batch){.ids = s->ids, .x = s->x, .y = s->y};
-  s->batch.n = stk_sampler_batch(&ld->config.sampler, s->at.epoch, s->at.lane, s->at.batch, s->ids);
+static size_t element_bytes(stk_dtype type, bool real64) {
+  return type == STK_I32 ? 4 : stk_target_bytes(real64 ? STK_TARGET_F64 : STK_TARGET_F32);
+}
+
+/* Reads samples lo .. hi-1 of the slot's batch. */
+static sp_status fill_samples(const struct stk_loader *ld, const struct slot *s, int64_t lo,
+                              int64_t hi, struct sp_err *err) {
+  const stk_reader_info *info = stk_dataset_info(ld->ds);
+  const bool real64 = ld->config.real64;
   stk_reader_request request = {
-      .ids = s->ids,
-      .n = (int32_t)s->batch.n,
+      .ids = s->ids + lo,
+      .n = (int32_t)(hi - lo),
       .seed = ld->config.sampler.seed,
       .epoch = s->at.epoch,
   };
-  s->status = stk_dataset_read(ld->ds, &request, ld->config.real64, s->x, s->y, &s->err);
+  size_t x = (size_t)(lo * stk_sample_elements(&info->x)) *
+             element_bytes(stk_dataset_x_type(ld->ds), real64);
+  size_t y = !s->y ? 0
+                   : (size_t)(lo * stk_sample_elements(&info->y)) *
+                         element_bytes(stk_dataset_y_type(ld->ds), real64);
+  return stk_dataset_read(ld->ds, &request, real64, (uint8_t *)s->x + x,
+                          s->y ? (uint8_t *)s->y + y : NULL, err);
+}
+
+/* One batch, cut for the pool. */
+struct parts {
+  const struct stk_loader *ld;
+  const struct slot *slot;
+  int64_t samples; /* of a unit */
+  atomic_bool failed;
+};
+
+static void fill_parts(void *ctx, int64_t lo, int64_t hi, int thread) {
+  struct parts *p = ctx;
+  (void)thread;
+  int64_t end = hi * p->samples < p->slot->batch.n ? hi * p->samples : p->slot->batch.n;
+  if (fill_samples(p->ld, p->slot, lo * p->samples, end, NULL)) {
+    atomic_store(&p->failed, true);
+  }
+}
+
+static bool fill_by_pool(struct stk_loader *ld, struct slot *s) {
+  int64_t elements = stk_sample_elements(&stk_dataset_info(ld->ds)->x);
+  int64_t samples = elements < UNIT_ELEMENTS ? UNIT_ELEMENTS / (elements > 0 ? elements : 1) : 1;
+  struct parts p = {.ld = ld, .slot = s, .samples = samples};
+  stk_pool_run(ld->config.pool, fill_parts, &p, (s->batch.n + samples - 1) / samples);
+  return !atomic_load(&p.failed);
+}
+
+/* What the pool cannot read is read again, for the message. */
+static void fill(struct stk_loader *ld, struct slot *s) {
+  s->batch = (struct stk_loader_batch){.ids = s->ids, .x = s->x, .y = s->y};
+  s->batch.n = stk_sampler_batch(&ld->config.sampler, s->at.epoch, s->at.lane, s->at.batch, s->ids);
+  bool done = ld->by_pool && fill_by_pool(ld, s);
+  s->status = done ? SP_OK : fill_samples(ld, s, 0, s->batch.n, &s->err);
   s->filled = true;
 }
 
@@ -90,9 +141,9 @@ static sp_status start_thread(struct stk_loader *ld, struct sp_err *err) {
 /* Bytes of a batch of one side, padded to ALIGN; false on overflow. */
 static bool side_bytes(const stk_sample *sample, stk_dtype type, bool real64, int64_t n,
                        size_t *out) {
-  size_t element = type == STK_I32 ? 4 : stk_target_bytes(real64 ? STK_TARGET_F64 : STK_TARGET_F32);
   size_t bytes;
-  if (__builtin_mul_overflow((size_t)stk_sample_elements(sample), element, &bytes) ||
+  if (__builtin_mul_overflow((size_t)stk_sample_elements(sample), element_bytes(type, real64),
+                             &bytes) ||
       __builtin_mul_overflow(bytes, (size_t)n, &bytes) || bytes > SIZE_MAX / 4) {
     return false;
   }
@@ -162,6 +213,9 @@ sp_status stk_loader_open(struct stk_dataset *ds, const struct stk_loader_config
     stk_loader_close(ld);
     return st;
   }
+  int64_t elements = stk_sample_elements(&stk_dataset_info(ds)->x);
+  ld->by_pool = config->pool && stk_dataset_in_memory(ds) &&
+                elements <= SMALL_ELEMENTS / config->sampler.batch_size;
   *out = ld;
   return SP_OK;
 }
@@ -241,7 +295,7 @@ sp_status stk_loader_next(struct stk_loader *ld, struct stk_loader_at at,
   }
   ld->held = 1 - ld->held;
   *out = ahead->batch;
-  if (!then || !ld->config.prefetch) {
+  if (!then || !ld->config.prefetch || ld->by_pool) {
     return SP_OK;
   }
   st = ld->has_thread ? SP_OK : start_thread(ld, err);

@@ -6,19 +6,24 @@
  * are values and belong to the position whose read failed.
  *
  * The thread starts with the first batch that is read ahead: a loader can be opened before a fork.
+ * A small batch that is only to be copied from memory is read by the pool when it is asked for:
+ * that takes less time than a thread that wants the CPU of one that computes.
  *
- * Threads: one caller at a time. The data set is borrowed and outlives the loader.
+ * Threads: one caller at a time; with a pool, the pool's owner. Data set and pool are borrowed and
+ * outlive the loader.
  */
 #ifndef STK_DATA_LOADER_H
 #define STK_DATA_LOADER_H
 
 #include "engine/data/dataset.h"
 #include "engine/data/sampler.h"
+#include "engine/exec/pool.h"
 
 struct stk_loader_config {
   struct stk_sampler sampler;
-  bool real64;   /* reals are double (64-true) instead of float */
-  bool prefetch; /* false: no thread, the read happens in stk_loader_next */
+  bool real64;    /* reals are double (64-true) instead of float */
+  bool prefetch;  /* false: no thread, the read happens in stk_loader_next */
+  stk_pool *pool; /* or NULL */
 };
 
 struct stk_loader_at {

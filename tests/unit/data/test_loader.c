@@ -187,6 +187,41 @@ static void test_loader_lane_outside_is_refused(void **state) {
   stk_dataset_close(ds);
 }
 
+/* 60 images of 28 x 28 with labels, batches of 32: several units, and a short batch at the end. */
+static void test_loader_small_batches_by_the_pool_are_those_of_the_thread(void **state) {
+  (void)state;
+  stk_pool *pool;
+  assert_int_equal(stk_pool_new(3, false, &pool, NULL), SP_OK);
+  struct stk_data_spec spec = {
+      .kind = SP_DATA_SYNTHETIC,
+      .synthetic = {.n_samples = 60, .rank = 3, .dims = {1, 28, 28}, .n_classes = 9}};
+  struct stk_dataset *ds;
+  assert_int_equal(stk_dataset_open(&spec, &ds, NULL), SP_OK);
+  struct stk_loader_config c = {
+      .sampler = {.n = 60, .n_lanes = 1, .batch_size = 32, .seed = 4, .shuffle = true},
+      .prefetch = true};
+  struct stk_loader *by_thread, *by_pool;
+  assert_int_equal(stk_loader_open(ds, &c, &by_thread, NULL), SP_OK);
+  c.pool = pool;
+  assert_int_equal(stk_loader_open(ds, &c, &by_pool, NULL), SP_OK);
+  for (int64_t i = 0; i < 6; i++) {
+    struct stk_loader_at at = {.epoch = i / 2, .batch = i % 2};
+    struct stk_loader_at then = {.epoch = (i + 1) / 2, .batch = (i + 1) % 2};
+    struct stk_loader_batch a, b;
+    assert_int_equal(stk_loader_next(by_thread, at, &then, &a, NULL), SP_OK);
+    assert_int_equal(stk_loader_next(by_pool, at, &then, &b, NULL), SP_OK);
+    assert_int_equal(a.n, i % 2 ? 28 : 32);
+    assert_int_equal(b.n, a.n);
+    assert_memory_equal(b.ids, a.ids, (size_t)a.n * sizeof *a.ids);
+    assert_memory_equal(b.x, a.x, (size_t)a.n * 784 * sizeof(float));
+    assert_memory_equal(b.y, a.y, (size_t)a.n * sizeof(int32_t));
+  }
+  stk_loader_close(by_thread);
+  stk_loader_close(by_pool);
+  stk_dataset_close(ds);
+  stk_pool_free(pool);
+}
+
 static void test_loader_without_memory_fails_cleanly(void **state) {
   (void)state;
   struct stk_dataset *ds = open_counting(NULL);
@@ -216,6 +251,7 @@ int main(void) {
       tt_test(test_loader_missing_batch_is_empty),
       tt_test(test_loader_impossible_configs_are_refused),
       tt_test(test_loader_lane_outside_is_refused),
+      tt_test(test_loader_small_batches_by_the_pool_are_those_of_the_thread),
       tt_test(test_loader_without_memory_fails_cleanly),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
