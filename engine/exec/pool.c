@@ -46,6 +46,11 @@ struct worker {
   int index;
 };
 
+/* How many chunks of a thread's share are taken. On a line of its own: mostly its thread's. */
+struct share {
+  _Alignas(LINE) atomic_llong taken;
+};
+
 struct stk_pool {
   _Alignas(LINE) atomic_uint ticket;
   atomic_uint waiting; /* 1 while the caller sleeps */
@@ -53,8 +58,9 @@ struct stk_pool {
   atomic_bool stop;
   stk_pool_fn fn;
   void *ctx;
-  int64_t n_units, chunk;
-  _Alignas(LINE) atomic_llong next;
+  int64_t n_units, n_chunks;
+  int n_shares; /* threads that there are, the caller included */
+  struct share *shares;
   _Alignas(LINE) int n_threads; /* the caller included */
   int n_started;
   int64_t spin_cycles;
@@ -76,14 +82,29 @@ static unsigned ticket_generation(unsigned ticket) {
   return ticket >> GENERATION_SHIFT;
 }
 
-static void take_chunks(stk_pool *pool, int thread) {
-  const int64_t chunk = pool->chunk, n = pool->n_units;
+/* The first chunk of a thread's share. */
+static int64_t share_begin(const stk_pool *pool, int thread) {
+  return pool->n_chunks * thread / pool->n_shares;
+}
+
+static void take_share(stk_pool *pool, int owner, int thread) {
+  const int64_t begin = share_begin(pool, owner), end = share_begin(pool, owner + 1);
   for (;;) {
-    const int64_t lo = atomic_fetch_add_explicit(&pool->next, chunk, memory_order_relaxed);
-    if (lo >= n) {
+    const int64_t chunk =
+        begin + atomic_fetch_add_explicit(&pool->shares[owner].taken, 1, memory_order_relaxed);
+    if (chunk >= end) {
       return;
     }
-    pool->fn(pool->ctx, lo, n - lo < chunk ? n : lo + chunk, thread);
+    pool->fn(pool->ctx, pool->n_units * chunk / pool->n_chunks,
+             pool->n_units * (chunk + 1) / pool->n_chunks, thread);
+  }
+}
+
+/* A thread's own share first: loops over the same rows find them in the caches of the thread that
+ * wrote them. Then what others have not begun. */
+static void take_chunks(stk_pool *pool, int thread) {
+  for (int i = 0; i < pool->n_shares; i++) {
+    take_share(pool, (thread + i) % pool->n_shares, thread);
   }
 }
 
@@ -159,12 +180,15 @@ void stk_pool_run(stk_pool *pool, stk_pool_fn fn, void *ctx, int64_t n_units) {
     stk_fp_leave(previous);
     return;
   }
-  const int64_t pieces = (int64_t)(pool->n_started + 1) * CHUNKS_PER_THREAD;
+  pool->n_shares = pool->n_started + 1;
+  const int64_t most = (int64_t)pool->n_shares * CHUNKS_PER_THREAD;
   pool->fn = fn;
   pool->ctx = ctx;
   pool->n_units = n_units;
-  pool->chunk = n_units < pieces ? 1 : n_units / pieces;
-  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+  pool->n_chunks = n_units < most ? n_units : most;
+  for (int i = 0; i < pool->n_shares; i++) {
+    atomic_store_explicit(&pool->shares[i].taken, 0, memory_order_relaxed);
+  }
   const unsigned ticket = atomic_load_explicit(&pool->ticket, memory_order_relaxed);
   const unsigned generation = (ticket_generation(ticket) + 1) & 0xffff;
   atomic_store(&pool->ticket, generation << GENERATION_SHIFT | OPEN);
@@ -236,12 +260,14 @@ sp_status stk_pool_make(int n_threads, bool pin, stk_pool **out_pool, struct sp_
   if (n_threads == 0) {
     n_threads = n_cpus < STK_POOL_MAX_THREADS ? n_cpus : STK_POOL_MAX_THREADS;
   }
-  const size_t bytes = sizeof(stk_pool) + (size_t)n_threads * sizeof(struct worker);
-  stk_pool *pool = sp_alloc_aligned(LINE, (bytes + LINE - 1) / LINE * LINE);
+  const size_t workers = sizeof(stk_pool) + (size_t)n_threads * sizeof(struct worker);
+  const size_t shares = (workers + LINE - 1) / LINE * LINE;
+  stk_pool *pool = sp_alloc_aligned(LINE, shares + (size_t)n_threads * sizeof(struct share));
   if (!pool) {
     return sp_fail(err, SP_ENOMEM, "thread pool: out of memory");
   }
   pool->n_threads = n_threads;
+  pool->shares = (struct share *)(void *)((uint8_t *)pool + shares);
   pool->pin = pin;
   *out_pool = pool;
   return SP_OK;

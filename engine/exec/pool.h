@@ -1,9 +1,11 @@
 /* Thread pool: one parallel loop at a time over independent units.
  *
- * stk_pool_run cuts units 0 .. n_units-1 into contiguous chunks, a few for each thread, which
- * threads take from one atomic counter; the caller is thread 0 and takes part. It returns when
- * every unit is done, and everything the units wrote is visible to the caller. Which thread does
- * which unit is not determined, so no result may depend on it.
+ * stk_pool_run cuts units 0 .. n_units-1 into contiguous chunks, a few for each thread: thread i
+ * begins with the i-th share of them, and goes on with chunks of other shares that nobody has
+ * begun; the caller is thread 0 and takes part. It returns when every unit is done, and everything
+ * the units wrote is visible to the caller. Which thread does which unit is not determined, so no
+ * result may depend on it; but loops whose units stand for the same rows mostly find them in the
+ * caches of their thread.
  *
  * Waiting threads spin briefly, then sleep on a futex; with more threads than CPUs they do not
  * spin. One unit, or one thread, runs in the caller without touching the pool's shared state. Every
