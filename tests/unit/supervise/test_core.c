@@ -73,6 +73,26 @@ static void test_core_quitter_that_does_not_end_is_killed(void **state) {
   drive_said(&d, "(died); end finished 0");
 }
 
+static void test_core_next_supervisor_begins_with_the_next_generation(void **state) {
+  (void)state;
+  static struct drive d;
+  struct sw_core_config config = {.n_lanes = 2, .n_ranks = 1, .generation = 5};
+  drive_init(&d, 2, 1);
+  assert_int_equal(sw_core_init(&d.core, &config, NULL), SP_OK);
+  d.commits = 77; /* of the supervisor before */
+  EV(.kind = SW_EV_START);
+  drive_said(&d, "write g6x1; zygote #1");
+  drive_proc(&d, SW_EV_PID, 1);
+  drive_proc(&d, SW_EV_UP, 1);
+  written(&d, 5); /* not the one that was asked for */
+  drive_said(&d, "");
+  written(&d, 6);
+  drive_said(&d, "fork r0 #2 g6x1");
+  a_rank_is_up(&d, 2, 6);
+  drive_said(&d, "open g6x1; (opened)");
+  finish(&d);
+}
+
 static void test_core_ranks_outside_the_lanes_are_refused(void **state) {
   (void)state;
   struct sp_err err;
@@ -722,6 +742,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_core_start_to_finish_is_this_story),
       tt_test(test_core_quitter_that_does_not_end_is_killed),
+      tt_test(test_core_next_supervisor_begins_with_the_next_generation),
       tt_test(test_core_ranks_outside_the_lanes_are_refused),
       tt_test(test_core_death_of_a_rank_costs_one_generation),
       tt_test(test_core_death_is_told_with_its_cause),

@@ -270,7 +270,8 @@ static void persister_works(struct world *w, int who) {
 static bool all_inside(const struct world *w) {
   for (int r = 0; r < w->n_open; r++) {
     int who = live(w, SW_ROLE_RANK, r);
-    if (who == NOBODY || !w->all[who].is_inside || w->all[who].is_stopped || w->all[who].is_stuck) {
+    const struct process *p = who == NOBODY ? NULL : &w->all[who];
+    if (!p || !p->is_inside || p->is_stopped || p->is_stuck || p->has_failed) {
       return false;
     }
   }
