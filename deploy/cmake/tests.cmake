@@ -7,13 +7,13 @@ if(NOT cmocka_FOUND)
   return()
 endif()
 
-set(tt_link sw_worker sc_client stk_checkpoint sp_job sp_run sp_wire)
+set(tt_link sw_worker sc_client stk_checkpoint sp_job sp_run sp_net sp_wire)
 if(TARGET stoker)
   list(APPEND tt_link stoker)
 else()
   list(APPEND tt_link sp_base)
 endif()
-list(APPEND tt_link PkgConfig::jansson PkgConfig::yaml ZLIB::ZLIB Threads::Threads m
+list(APPEND tt_link PkgConfig::uv PkgConfig::jansson PkgConfig::yaml ZLIB::ZLIB Threads::Threads m
   ${CMAKE_DL_LIBS})
 
 add_library(tt INTERFACE)

@@ -15,7 +15,6 @@
 #include "proto/base/status.h"
 
 #define SP_RUN_FILE "run.json"
-#define SP_RUN_CONTROL "control.sock"
 
 enum { SP_RUN_FORMAT = 1, SP_RUN_MAX_BYTES = 1 << 20 };
 

@@ -120,6 +120,10 @@ sp_status sp_event_reader_next(sp_event_reader *r, const struct sp_event **out_e
   return SP_OK;
 }
 
+size_t sp_event_reader_pending(const sp_event_reader *r) {
+  return r->splitter.n_buf - r->splitter.head;
+}
+
 bool sp_event_reader_torn(const sp_event_reader *r) {
-  return r->splitter.n_buf > r->splitter.head;
+  return sp_event_reader_pending(r) > 0;
 }

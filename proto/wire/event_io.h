@@ -47,6 +47,9 @@ SP_NODISCARD sp_status sp_event_reader_feed(sp_event_reader *r, const void *byte
 SP_NODISCARD sp_status sp_event_reader_next(sp_event_reader *r, const struct sp_event **out_event,
                                             struct sp_err *err);
 
+/* Bytes that were fed and are not a whole frame yet, once next has given all there were. */
+size_t sp_event_reader_pending(const sp_event_reader *r);
+
 /* True when the stream ended inside a frame. */
 bool sp_event_reader_torn(const sp_event_reader *r);
 

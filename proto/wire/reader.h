@@ -2,6 +2,7 @@
 #ifndef SP_WIRE_READER_H
 #define SP_WIRE_READER_H
 
+#include "proto/wire/control.h"
 #include "proto/wire/convert.h"
 #include "proto/wire/event_io.h"
 #include "proto/wire/frame.h"
@@ -14,6 +15,7 @@ struct sp_event_reader {
   struct sp_convert current; /* the last event handed out */
   struct sp_unpacked memory; /* what the last message handed out points into */
   struct sp_supervise message;
+  struct sp_control control;
   int passed[SP_READER_MAX_PASSED]; /* descriptors not taken, oldest first */
   int n_passed;
 };
