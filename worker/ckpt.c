@@ -101,44 +101,73 @@ static sp_status make_targets(const struct tensors *t, struct stk_ckpt_target **
   return SP_OK;
 }
 
-sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name,
-                       struct stk_ckpt_saved *out, struct sp_err *err) {
-  struct stk_state *state = stk_session_state(s->session);
-  struct tensors t = {0};
+/* What a plan points to. */
+struct planned {
+  struct tensors t;
   struct sw_hparams h;
   struct sw_ckpt_identity id;
   char phase[32];
-  struct stk_st_pair summary[1] = {{"phase", phase}};
-  snprintf(phase, sizeof phase, "%d", state->now->phase);
-  sw_hparams_get(s->module, &h);
-  sp_status st = sw_ckpt_identify(s, &id, err);
-  st = st ? st : collect(s, false, &t, err);
-  if (!st) {
-    struct stk_ckpt_plan plan = {.parent = parent,
-                                 .job = run_name,
-                                 .step = state->now->global_step,
-                                 .epoch = state->now->epoch,
-                                 .numerics = id.numerics,
-                                 .precision = id.precision,
-                                 .lanes = id.lanes,
-                                 .graph_hash = id.graph_hash,
-                                 .module = s->module->def->name,
-                                 .module_sha256 = s->module_sha256,
-                                 .state_version = s->module->def->state_version,
-                                 .hparams = h.pairs,
-                                 .n_hparams = h.n,
-                                 .summary = summary,
-                                 .n_summary = 1,
-                                 .control_version = STK_CONTROL_VERSION,
-                                 .control = state->now,
-                                 .control_bytes = state->control_bytes,
-                                 .identity = stk_state_identity(state),
-                                 .identity_bytes = state->control_bytes,
-                                 .tensors = t.items,
-                                 .n_tensors = t.n};
-    st = stk_ckpt_save(&plan, out, err);
-  }
-  release(&t);
+  struct stk_st_pair summary[1];
+  struct stk_ckpt_plan plan;
+};
+
+/* Everything in the slot that `now` names, and `now`; released with release(&p->t). */
+static sp_status make_plan(struct sw_setup *s, const char *parent, const char *run_name,
+                           struct planned *p, struct sp_err *err) {
+  struct stk_state *state = stk_session_state(s->session);
+  *p = (struct planned){.t = {0}};
+  snprintf(p->phase, sizeof p->phase, "%d", state->now->phase);
+  p->summary[0] = (struct stk_st_pair){"phase", p->phase};
+  sw_hparams_get(s->module, &p->h);
+  sp_status st = sw_ckpt_identify(s, &p->id, err);
+  st = st ? st : collect(s, false, &p->t, err);
+  p->plan = (struct stk_ckpt_plan){.parent = parent,
+                                   .job = run_name,
+                                   .step = state->now->global_step,
+                                   .epoch = state->now->epoch,
+                                   .numerics = p->id.numerics,
+                                   .precision = p->id.precision,
+                                   .lanes = p->id.lanes,
+                                   .graph_hash = p->id.graph_hash,
+                                   .module = s->module->def->name,
+                                   .module_sha256 = s->module_sha256,
+                                   .state_version = s->module->def->state_version,
+                                   .hparams = p->h.pairs,
+                                   .n_hparams = p->h.n,
+                                   .summary = p->summary,
+                                   .n_summary = 1,
+                                   .control_version = STK_CONTROL_VERSION,
+                                   .control = state->now,
+                                   .control_bytes = state->control_bytes,
+                                   .identity = stk_state_identity(state),
+                                   .identity_bytes = state->control_bytes,
+                                   .tensors = p->t.items,
+                                   .n_tensors = p->t.n};
+  return st;
+}
+
+sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name,
+                       struct stk_ckpt_saved *out, struct sp_err *err) {
+  struct planned p;
+  sp_status st = make_plan(s, parent, run_name, &p, err);
+  st = st ? st : stk_ckpt_save(&p.plan, out, err);
+  release(&p.t);
+  return st;
+}
+
+sp_status sw_ckpt_write(struct sw_setup *s, const struct sw_ckpt_order *o,
+                        struct stk_ckpt_receipt *out, struct sp_err *err) {
+  struct stk_state *state = stk_session_state(s->session);
+  struct planned p;
+  memcpy(state->now, stk_state_order_page(o->order), state->control_bytes);
+  state->now->slot = o->order->slot;
+  state->now->running = state->layout.running_bytes ? o->order->slot : 0;
+  sp_status st = make_plan(s, o->parent, o->run_name, &p, err);
+  p.plan.generation = o->generation;
+  p.plan.order_run = o->run;
+  p.plan.order_seq = o->order->seq;
+  st = st ? st : stk_ckpt_write(&p.plan, out, err);
+  release(&p.t);
   return st;
 }
 

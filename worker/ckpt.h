@@ -10,6 +10,17 @@
 SP_NODISCARD sp_status sw_ckpt_save(struct sw_setup *s, const char *parent, const char *run_name,
                                     struct stk_ckpt_saved *out, struct sp_err *err);
 
+/* Writes what an order asks for, from its own page and slot; stk_ckpt_publish makes it exist. Takes
+ * the order's page as `now`: for a process that does nothing else. */
+struct sw_ckpt_order {
+  struct stk_order *order;
+  const char *parent, *run_name;
+  uint64_t run; /* the run's nonce */
+  int64_t generation;
+};
+SP_NODISCARD sp_status sw_ckpt_write(struct sw_setup *s, const struct sw_ckpt_order *o,
+                                     struct stk_ckpt_receipt *out, struct sp_err *err);
+
 /* Loads everything a fit goes on from: tensors and control page. The checkpoint must be of this
  * model, precision, lanes and optimizer (SP_EMISMATCH names what differs). */
 SP_NODISCARD sp_status sw_ckpt_resume(struct sw_setup *s, const char *path, struct sp_err *err);

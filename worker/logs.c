@@ -12,7 +12,7 @@
 #include "engine/trainer/loggers/tfevents.h"
 #include "proto/base/clock.h"
 #include "proto/base/mem.h"
-#include "worker/ckpt_fits.h"
+#include "engine/checkpoint/load.h"
 
 static double wall_s(void) {
   return (double)sp_wall_now(sp_clock_system()).ns / (double)SP_NS_PER_S;
@@ -98,20 +98,41 @@ static bool is_of_job(const char *dir, const char *save_dir, const char *name,
          (!version || strcmp(base + 1, version) == 0);
 }
 
-static sp_status open_dir(const struct sp_job *job, const char *resumed, struct sw_logs *l,
-                          struct sp_err *err) {
+/* Where the job's loggers write: save_dir/name/version. */
+struct place {
+  const char *save_dir, *name, *version;
+  char text[64];
+};
+
+static void find_place(const struct sp_job *job, struct place *p) {
   const struct sp_logger_opts *first = job->loggers.n ? &job->loggers.items[0] : NULL;
   const char *root = job->trainer.default_root_dir ? job->trainer.default_root_dir : ".";
-  const char *save_dir = first && first->save_dir ? first->save_dir : root;
-  const char *name = first && first->name ? first->name : "stoker_logs";
-  char text[64], old[PATH_MAX];
-  const char *version = version_name(first ? first->version : NULL, text);
-  if (*resumed && sw_run_dir_of(resumed, old) && is_of_job(old, save_dir, name, version)) {
-    version = strrchr(old, '/') + 1;
+  p->save_dir = first && first->save_dir ? first->save_dir : root;
+  p->name = first && first->name ? first->name : "stoker_logs";
+  p->version = version_name(first ? first->version : NULL, p->text);
+}
+
+bool sw_logs_goes_on(const struct sp_job *job, const char *resumed, char out_dir[PATH_MAX]) {
+  struct place p;
+  find_place(job, &p);
+  return *resumed && sw_run_dir_of(resumed, out_dir) &&
+         is_of_job(out_dir, p.save_dir, p.name, p.version);
+}
+
+static sp_status open_dir(const struct sw_logs_spec *spec, struct sw_logs *l, struct sp_err *err) {
+  struct place p;
+  char old[PATH_MAX];
+  find_place(spec->job, &p);
+  if (*spec->run_dir) {
     l->goes_on = true;
-    return stk_rundir_create(save_dir, name, version, &l->dir, err);
+    l->dir = sp_strdup(spec->run_dir);
+    return l->dir ? SP_OK : sp_fail(err, SP_ENOMEM, "no memory for a path");
   }
-  return stk_rundir_create(save_dir, name, version, &l->dir, err);
+  if (sw_logs_goes_on(spec->job, spec->resumed, old)) {
+    p.version = strrchr(old, '/') + 1;
+    l->goes_on = true;
+  }
+  return stk_rundir_create(p.save_dir, p.name, p.version, &l->dir, err);
 }
 
 /* ---- the loggers */
@@ -151,40 +172,36 @@ static sp_status open_events(struct sw_logs *l, int64_t position, bool *out_new,
   return st;
 }
 
-static sp_status write_configs(const struct sw_setup *s, struct sw_logs *l, bool new_events,
+static sp_status write_configs(const struct sw_logs_spec *spec, struct sw_logs *l, bool new_events,
                                struct sp_err *err) {
   struct sp_buf b;
-  struct stk_hparam_text h[SW_HPARAMS_MAX];
-  struct sw_hparams all;
   sp_buf_init(&b, 1 << 20);
-  sp_job_print(s->job, &b);
+  sp_job_print(spec->job, &b);
   sp_status st = stk_rundir_write(l->dir, "config.yaml", b.data ? b.data : "", b.length, err);
   sp_buf_free(&b);
-  sw_hparams_get(s->module, &all);
-  for (size_t i = 0; i < all.n; i++) {
-    h[i] = (struct stk_hparam_text){all.pairs[i].key, all.pairs[i].value};
-  }
-  st = st ? st : stk_rundir_write_hparams(l->dir, h, all.n, err);
+  st = st ? st : stk_rundir_write_hparams(l->dir, spec->hparams, spec->n_hparams, err);
   if (!st && new_events) {
-    st = stk_logger_log_hparams(l->of[SP_LOGGER_TENSORBOARD], h, all.n, wall_s(), err);
+    st = stk_logger_log_hparams(l->of[SP_LOGGER_TENSORBOARD], spec->hparams, spec->n_hparams,
+                                wall_s(), err);
   }
   return st;
 }
 
-sp_status sw_logs_open(const struct sw_setup *s, struct sw_emit *e, const char *resumed,
-                       const int64_t *position, struct sw_logs *out, struct sp_err *err) {
+sp_status sw_logs_open(const struct sw_logs_spec *spec, struct sw_emit *e, struct sw_logs *out,
+                       struct sp_err *err) {
   bool new_events = false;
+  const struct sp_job *job = spec->job;
   *out = (struct sw_logs){.e = e};
-  sp_status st = open_dir(s->job, resumed, out, err);
-  if (st || s->job->trainer.fast_dev_run > 0) {
+  sp_status st = open_dir(spec, out, err);
+  if (st || job->trainer.fast_dev_run > 0) {
     return st;
   }
-  for (size_t i = 0; i < s->job->loggers.n && !st; i++) {
-    int kind = s->job->loggers.items[i].kind;
-    st = kind == SP_LOGGER_CSV ? open_csv(out, position[kind], err)
-                               : open_events(out, position[kind], &new_events, err);
+  for (size_t i = 0; i < job->loggers.n && !st; i++) {
+    int kind = job->loggers.items[i].kind;
+    st = kind == SP_LOGGER_CSV ? open_csv(out, spec->position[kind], err)
+                               : open_events(out, spec->position[kind], &new_events, err);
   }
-  return st ? st : write_configs(s, out, new_events, err);
+  return st ? st : write_configs(spec, out, new_events, err);
 }
 
 void sw_logs_put(struct sw_logs *l, int64_t step, int32_t n, const char *const *names,

@@ -12,8 +12,11 @@
 #define SW_LOGS_H
 
 #include "engine/trainer/loggers/logger.h"
+#include <limits.h>
+
+#include "engine/state/control.h"
+#include "proto/job/job.h"
 #include "worker/emit.h"
-#include "worker/setup.h"
 
 struct sw_logs {
   struct sw_emit *e;
@@ -27,11 +30,21 @@ struct sw_logs {
  * one's: before anything is made. */
 SP_NODISCARD sp_status sw_logs_check(const struct sp_job *job, struct sp_err *err);
 
-/* Opens the directory and its loggers. resumed: the checkpoint's path, "" for a fresh run;
- * position: what its control page says, by kind. *out is to be closed whatever is returned. */
-SP_NODISCARD sp_status sw_logs_open(const struct sw_setup *s, struct sw_emit *e,
-                                    const char *resumed, const int64_t *position,
+struct sw_logs_spec {
+  const struct sp_job *job;
+  const struct stk_hparam_text *hparams; /* the module's */
+  size_t n_hparams;
+  const char *run_dir;     /* the run goes on in this directory; "": resumed decides */
+  const char *resumed;     /* the checkpoint's path, "" for a fresh run */
+  const int64_t *position; /* what was committed with it, by kind; all 0 for a fresh run */
+};
+
+/* Opens the directory and its loggers. *out is to be closed whatever is returned. */
+SP_NODISCARD sp_status sw_logs_open(const struct sw_logs_spec *spec, struct sw_emit *e,
                                     struct sw_logs *out, struct sp_err *err);
+
+/* The directory in which a run that resumes from this checkpoint goes on; false: in a new one. */
+bool sw_logs_goes_on(const struct sp_job *job, const char *resumed, char out_dir[PATH_MAX]);
 
 void sw_logs_put(struct sw_logs *l, int64_t step, int32_t n, const char *const *names,
                  const double *values);

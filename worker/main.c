@@ -2,6 +2,7 @@
  *
  *   stoker-worker run VERB ARGS...    events go to descriptor 3 (proto/wire)
  *   stoker-worker faults              the fault points of a test build, one a line
+ *   stoker-worker zygote ...          of a supervised run (worker/supervise/zygote.h)
  *
  * Started by the `stoker` command. SIGTERM asks for a stop at the next step edge.
  */
@@ -14,6 +15,7 @@
 
 #include "proto/base/fault.h"
 #include "worker/faults.h"
+#include "worker/supervise/zygote.h"
 #include "worker/verbs.h"
 
 enum { EVENTS_FD = 3, FAULTS_MAX = 1 << 16 };
@@ -74,10 +76,11 @@ static int dispatch(struct sw_emit *e, const char *verb, int argc, char **argv) 
 }
 
 int main(int argc, char **argv) {
+  bool is_zygote = argc > 2 && strcmp(argv[1], "zygote") == 0;
   if (argc == 2 && strcmp(argv[1], "faults") == 0) {
     return print_faults();
   }
-  if (argc < 3 || strcmp(argv[1], "run") != 0 || fcntl(EVENTS_FD, F_GETFD) < 0) {
+  if (argc < 3 || (!is_zygote && strcmp(argv[1], "run") != 0) || fcntl(EVENTS_FD, F_GETFD) < 0) {
     fprintf(stderr, "stoker-worker is started by the stoker command; try `stoker help`\n");
     return SP_EXIT_USAGE;
   }
@@ -92,6 +95,9 @@ int main(int argc, char **argv) {
   signal(SIGXFSZ, SIG_IGN);
   fcntl(EVENTS_FD, F_SETFD, FD_CLOEXEC);
   setvbuf(stdout, NULL, _IOLBF, 0); /* what a module prints is seen line by line */
+  if (is_zygote) {
+    return sw_zygote_main(argc - 2, argv + 2);
+  }
   struct sw_emit e = {.fd = EVENTS_FD};
   struct sp_event hello = {.kind = SP_EVENT_HELLO,
                            .u.hello = {SP_EVENT_PROTOCOL, STOKER_VERSION, (int64_t)getpid()}};

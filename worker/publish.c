@@ -8,13 +8,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "proto/base/clock.h"
-#include "worker/ckpt.h"
+#include "proto/base/fault.h"
 
-void sw_publish_init(struct sw_publish *p, struct sw_setup *s, struct sw_emit *e, const char *run,
-                     const char *dir, const char *resumed) {
+void sw_publish_init(struct sw_publish *p, const char *dir, const char *resumed, uint64_t run) {
   char real[PATH_MAX], parent[PATH_MAX];
-  *p = (struct sw_publish){.s = s, .e = e, .run = run, .saved_step = -1};
+  *p = (struct sw_publish){.run = run};
   snprintf(p->dir, sizeof p->dir, "%s", dir);
   char *slash = *resumed && realpath(resumed, real) ? strrchr(real, '/') : NULL;
   if (slash) {
@@ -27,22 +25,6 @@ void sw_publish_init(struct sw_publish *p, struct sw_setup *s, struct sw_emit *e
 
 bool sw_publish_goes_on(const struct sw_publish *p) {
   return p->resumed[0] != '\0';
-}
-
-static void tell(struct sw_publish *p, const char *name, const struct stk_ckpt_saved *saved,
-                 double seconds, const struct sp_err *err) {
-  const struct stk_control *now = stk_session_state(p->s->session)->now;
-  char path[PATH_MAX + 200];
-  snprintf(path, sizeof path, "%s/%s", p->dir, name);
-  struct sp_event ev = {.kind = SP_EVENT_CHECKPOINT,
-                        .u.checkpoint = {.ok = err->status == SP_OK,
-                                         .path = path,
-                                         .error = err->text,
-                                         .epoch = now->epoch,
-                                         .step = now->global_step,
-                                         .n_bytes = (int64_t)saved->bytes,
-                                         .seconds = seconds}};
-  sw_emit_event(p->e, &ev);
 }
 
 /* What a name points to; "" when it is no link. */
@@ -68,87 +50,82 @@ static bool has_name(const struct sw_publish *p, const char *target) {
 }
 
 /* Removes a published directory that has lost its last name. */
-static void drop_unnamed(struct sw_publish *p, const char *target) {
+static void drop_unnamed(const struct sw_publish *p, const char *target, const char *instead,
+                         char note[600]) {
   struct sp_err err = {0};
   if (!*target || strchr(target, '/') || strcmp(target, p->resumed) == 0 || has_name(p, target)) {
     return;
   }
-  if (stk_ckpt_remove(p->dir, target, p->saved_name[0] ? p->saved_name : NULL, &err)) {
-    sw_emit_text(p->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", err.text);
+  (void)SP_FAULT("publish.drop");
+  if (stk_ckpt_remove(p->dir, target, instead, &err)) {
+    snprintf(note, 600, "an old checkpoint stays: %.500s", err.text);
   }
 }
 
-void sw_publish_remove(struct sw_publish *p, const char *name) {
+static sp_status name_it(const struct sw_publish *p, const char *name, const char *target,
+                         char note[600], struct sp_err *err) {
+  char before[256];
+  read_name(p, name, before);
+  (void)SP_FAULT("publish.name");
+  sp_status st = strcmp(name, target) == 0 ? SP_OK : stk_ckpt_link(p->dir, name, target, err);
+  if (!st && strcmp(before, target) != 0) {
+    drop_unnamed(p, before, target, note);
+  }
+  return st;
+}
+
+static void remove_name(const struct sw_publish *p, const char *name, const char *instead,
+                        char note[600]) {
   char target[256];
   struct sp_err err = {0};
   read_name(p, name, target);
   if (*target && stk_ckpt_unlink(p->dir, name, &err) == SP_OK) {
-    drop_unnamed(p, target);
+    drop_unnamed(p, target, instead, note);
   } else if (err.status) {
-    sw_emit_text(p->e, SP_TEXT_WARNING, "an old checkpoint stays: %s\n", err.text);
+    snprintf(note, 600, "an old checkpoint stays: %.500s", err.text);
   }
 }
 
-static sp_status save_step(struct sw_publish *p, struct sp_err *err) {
-  int64_t step = stk_session_state(p->s->session)->now->global_step;
-  const struct sp_clock *clock = sp_clock_system();
-  struct sp_mono since = sp_mono_now(clock);
-  struct stk_ckpt_saved saved = {0};
-  if (p->saved_step == step) {
-    return SP_OK;
-  }
-  sp_status st = sw_ckpt_save(p->s, p->dir, p->run, &saved, err);
-  struct sp_err told = {.status = st};
-  if (st) {
-    told = *err;
-  }
-  int64_t took_ns = sp_mono_between(since, sp_mono_now(clock));
-  tell(p, st ? "step" : saved.name, &saved, (double)took_ns / (double)SP_NS_PER_S, &told);
-  if (!st) {
-    p->saved_step = step;
-    snprintf(p->saved_name, sizeof p->saved_name, "%s", saved.name);
-    snprintf(p->newest, sizeof p->newest, "%s/%s", p->dir, saved.name);
-  }
-  return st;
-}
-
-static sp_status save_as(struct sw_publish *p, const char *name, struct sp_err *err) {
-  char before[256];
-  sp_status st = save_step(p, err);
-  if (st) {
-    return st;
-  }
-  read_name(p, name, before);
-  st = strcmp(name, p->saved_name) == 0 ? SP_OK : stk_ckpt_link(p->dir, name, p->saved_name, err);
-  if (!st && strcmp(before, p->saved_name) != 0) {
-    drop_unnamed(p, before);
-  }
-  return st;
-}
-
-sp_status sw_publish_save(struct sw_publish *p, const char *name, struct sp_err *err) {
-  sp_status st = save_as(p, name, err);
-  p->failed = st ? *err : (struct sp_err){0};
-  return st;
-}
-
-void sw_publish_best(struct sw_publish *p, const char *name, const char *monitor, double score) {
+static void tell_best(struct sw_publish *p, const struct stk_order_item *it, char note[600]) {
   char target[256];
   struct sp_err err = {0};
-  read_name(p, name, target);
+  read_name(p, it->best_name, target);
   if (!*target || strchr(target, '/')) {
     return;
   }
-  if (stk_ckpt_mark_best(p->dir, target, monitor, score, &err)) {
-    sw_emit_text(p->e, SP_TEXT_WARNING, "--ckpt_path best is out of date: %s\n", err.text);
+  if (stk_ckpt_mark_best(p->dir, target, it->best_monitor, it->best_score, &err)) {
+    snprintf(note, 600, "--ckpt_path best is out of date: %.500s", err.text);
     return;
   }
   snprintf(p->best, sizeof p->best, "%s/%.64s", p->dir, target);
 }
 
-bool sw_publish_exists(const struct sw_publish *p, const char *name) {
-  char path[PATH_MAX + 200];
-  struct stat st;
-  snprintf(path, sizeof path, "%s/%s", p->dir, name);
-  return lstat(path, &st) == 0;
+static sp_status do_item(struct sw_publish *p, const struct stk_order_item *it, const char *target,
+                         char note[600], struct sp_err *err) {
+  const struct stk_ckpt_decision *d = &it->decision;
+  sp_status st = d->save[0] ? name_it(p, d->save, target, note, err) : SP_OK;
+  st = st || !d->last[0] ? st : name_it(p, d->last, target, note, err);
+  for (size_t k = 0; k < d->n_remove && !st; k++) {
+    remove_name(p, d->remove[k], target, note);
+  }
+  if (!st && it->tell_best) {
+    tell_best(p, it, note);
+  }
+  return st;
+}
+
+sp_status sw_publish_order(struct sw_publish *p, const struct stk_order *o,
+                           const struct stk_ckpt_receipt *receipt, struct sw_published *out,
+                           struct sp_err *err) {
+  *out = (struct sw_published){.note = ""};
+  sp_status st = receipt ? stk_ckpt_publish(p->dir, receipt, &out->saved, err)
+                         : stk_ckpt_find_order(p->dir, p->run, o->seq, out->saved.name, err);
+  (void)SP_FAULT("publish.renamed");
+  for (int32_t i = 0; i < o->n_items && !st; i++) {
+    st = do_item(p, &o->items[i], out->saved.name, out->note, err);
+  }
+  if (!st) {
+    snprintf(p->newest, sizeof p->newest, "%s/%s", p->dir, out->saved.name);
+  }
+  return st;
 }

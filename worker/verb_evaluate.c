@@ -19,9 +19,9 @@ struct eval {
   enum sp_stage stage;
 };
 
-static bool stop_asked(void *ctx) {
+static stk_ask stop_asked(void *ctx) {
   const struct eval *v = ctx;
-  return sw_stop_asked() || v->e->gone;
+  return sw_stop_asked() || v->e->gone ? STK_ASK_STOP : STK_ASK_NOTHING;
 }
 
 static void progress(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names,
@@ -105,7 +105,7 @@ int sw_verb_evaluate(struct sw_emit *e, const char *verb, int argc, char **argv)
   st = st ? st : open_weights(v, &err);
   if (!st) {
     struct stk_host host = {
-        .ctx = v, .stop_asked = stop_asked, .progress = progress, .evaluated = evaluated};
+        .ctx = v, .asked = stop_asked, .progress = progress, .evaluated = evaluated};
     struct stk_eval_config c = {test ? STK_TEST : STK_VALIDATE,
                                 false,
                                 test ? v->s.n_test_batches : v->s.n_val_batches,

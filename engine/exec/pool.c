@@ -213,9 +213,11 @@ static void pin_thread(pthread_t thread, const cpu_set_t *mask, int i) {
   }
 }
 
+/* One CPU for each thread, where there are exactly as many: fewer threads than CPUs are better
+ * moved around by the kernel than crowded, with everybody else's, on the first ones. */
 static void pool_pin(stk_pool *pool) {
   if (pthread_getaffinity_np(pthread_self(), sizeof pool->affinity, &pool->affinity) != 0 ||
-      CPU_COUNT(&pool->affinity) < pool->n_started + 1) {
+      CPU_COUNT(&pool->affinity) != pool->n_started + 1) {
     return;
   }
   pin_thread(pthread_self(), &pool->affinity, 0);

@@ -31,9 +31,9 @@ typedef struct stk_pool stk_pool;
 typedef void (*stk_pool_fn)(void *ctx, int64_t lo, int64_t hi, int thread);
 
 /* Starts n_threads - 1 threads (n_threads 0: stk_cpu_count()). pin: bind thread i, the caller
- * included, to the i-th CPU of the caller's affinity mask; ignored when there are fewer CPUs than
- * threads. SP_EINVAL outside 0 .. STK_POOL_MAX_THREADS, SP_ENOMEM, SP_EIO if a thread cannot start.
- * Free it with stk_pool_free. */
+ * included, to the i-th CPU of the caller's affinity mask; ignored unless there are as many CPUs
+ * as threads. SP_EINVAL outside 0 .. STK_POOL_MAX_THREADS, SP_ENOMEM, SP_EIO if a thread cannot
+ * start. Free it with stk_pool_free. */
 SP_NODISCARD sp_status stk_pool_new(int n_threads, bool pin, stk_pool **out_pool,
                                     struct sp_err *err);
 
@@ -43,7 +43,7 @@ SP_NODISCARD sp_status stk_pool_make(int n_threads, bool pin, stk_pool **out_poo
                                      struct sp_err *err);
 
 /* Starts n_threads - 1 threads, at most what the pool was made for, and pins them to the CPUs that
- * the caller may use now; threads from before are ended first. */
+ * the caller may use now, if they are as many; threads from before are ended first. */
 SP_NODISCARD sp_status stk_pool_start(stk_pool *pool, int n_threads, struct sp_err *err);
 
 /* Ends and joins the threads; runs happen in the caller again. */

@@ -72,7 +72,10 @@ static sp_status get_memory(struct stk_state *s, const struct stk_memory *mem, s
     if (regions[i].bytes > 0 || i < 2) {
       size_t bytes = (size_t)up(regions[i].bytes > 0 ? regions[i].bytes : 1, PAGE);
       sp_status st = mem->get(mem->ctx, regions[i].name, bytes, regions[i].p, err);
-      if (st) {
+      bool third = regions[i].p == (void **)&s->slot[2] || regions[i].p == (void **)&s->running[2];
+      if (st == SP_ENOSPC && third) {
+        s->n_slots = 2; /* saves will wait for steps then */
+      } else if (st) {
         return st;
       }
     }

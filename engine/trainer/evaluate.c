@@ -98,7 +98,7 @@ static sp_status run_all(struct eval *v, const struct stk_graph **graph,
                                .global_step = stk_session_state(v->s)->now->global_step};
       c->host->progress(c->host->ctx, &p, 0, NULL, NULL);
     }
-    out->stopped = c->host->stop_asked && c->host->stop_asked(c->host->ctx) && b + 1 < c->n_batches;
+    out->stopped = c->host->asked && c->host->asked(c->host->ctx) && b + 1 < c->n_batches;
   }
   return SP_OK;
 }

@@ -265,6 +265,18 @@ static void go_on(stk_fit *f) {
   }
 }
 
+void stk_fit_first_page(const struct stk_fit_config *config, struct stk_control *now) {
+  if (now->seq != 0) {
+    return;
+  }
+  for (int32_t i = 0; i < config->n_early; i++) {
+    stk_early_stopping_init(&now->early[i], &config->early[i].options);
+  }
+  for (int32_t i = 0; i < config->n_ckpt; i++) {
+    stk_model_checkpoint_init(&now->ckpt[i]);
+  }
+}
+
 sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_fit **out_f,
                       struct sp_err *err) {
   stk_fit *f = sp_alloc(sizeof *f);
@@ -280,12 +292,7 @@ sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s, stk_f
   f->rate_names = sp_alloc_array(n_groups * LR_QUANTITIES, sizeof *f->rate_names);
   f->started_ns = f->c.host.now_ns ? f->c.host.now_ns(f->c.host.ctx) : 0;
   bool fresh = f->now->seq == 0;
-  for (int32_t i = 0; fresh && i < f->c.n_early; i++) {
-    stk_early_stopping_init(&f->now->early[i], &f->c.early[i].options);
-  }
-  for (int32_t i = 0; fresh && i < f->c.n_ckpt; i++) {
-    stk_model_checkpoint_init(&f->now->ckpt[i]);
-  }
+  stk_fit_first_page(&f->c, f->now);
   stk_program *p = NULL;
   const struct stk_sampler *sampler = stk_loader_sampler(f->c.train);
   int64_t n0 = stk_sampler_n_samples(sampler, 0);
@@ -802,22 +809,27 @@ static void take_kept(stk_fit *f) {
 }
 
 sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err) {
-  bool done = f->now->phase == STK_PHASE_DONE, stop = false;
-  while (!done && !stop) {
+  bool done = f->now->phase == STK_PHASE_DONE;
+  stk_ask ask = STK_ASK_NOTHING;
+  while (!done && !ask) {
     sp_status st = stk_fit_advance(f, &done, err);
     if (st) {
       return st;
     }
-    stop = !done && f->c.host.stop_asked(f->c.host.ctx);
+    ask = done ? STK_ASK_NOTHING : f->c.host.asked(f->c.host.ctx);
+  }
+  if (ask == STK_ASK_LEAVE) {
+    *out_why = STK_STOP_LEAVE;
+    return SP_OK;
   }
   sp_status st = wait_for_order(f, err);
   if (st) {
     return st;
   }
-  if (stop) {
+  if (ask) {
     take_kept(f);
   }
   stk_state_commit(stk_session_state(f->s));
-  *out_why = stop ? STK_STOP_SIGNAL : (stk_stop)f->now->stop_reason;
+  *out_why = ask ? STK_STOP_SIGNAL : (stk_stop)f->now->stop_reason;
   return SP_OK;
 }

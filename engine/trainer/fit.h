@@ -21,8 +21,12 @@ typedef enum stk_stop {
   STK_STOP_EARLY,  /* EarlyStopping */
   STK_STOP_TIME,   /* max_time */
   STK_STOP_MODULE, /* stk_run_stop */
-  STK_STOP_SIGNAL  /* asked from outside: not done, goes on from here */
+  STK_STOP_SIGNAL, /* asked from outside: not done, goes on from here */
+  STK_STOP_LEAVE   /* another process, or this one anew, takes the loop over where it stands */
 } stk_stop;
+
+/* What the outside wants of the loop at an edge. */
+typedef enum stk_ask { STK_ASK_NOTHING, STK_ASK_STOP, STK_ASK_LEAVE } stk_ask;
 
 struct stk_progress {
   stk_stage stage;
@@ -34,7 +38,7 @@ struct stk_progress {
 /* What the loop needs from outside. All are called from the loop's thread. */
 struct stk_host {
   void *ctx;
-  bool (*stop_asked)(void *ctx); /* polled at every phase edge */
+  stk_ask (*asked)(void *ctx); /* polled at every phase edge */
   int64_t (*now_ns)(
       void *ctx); /* monotonic; decisions by the clock are journalled in the control page */
   void (*progress)(void *ctx, const struct stk_progress *p, int32_t n, const char *const *names,
@@ -98,6 +102,9 @@ struct stk_fit_config {
 
 typedef struct stk_fit stk_fit;
 
+/* What callbacks begin with, in a page that was not resumed (seq 0). */
+void stk_fit_first_page(const struct stk_fit_config *config, struct stk_control *now);
+
 /* The session's state is fresh or loaded. */
 SP_NODISCARD sp_status stk_fit_new(const struct stk_fit_config *config, stk_session *s,
                                    stk_fit **out_f, struct sp_err *err);
@@ -108,7 +115,7 @@ void stk_fit_free(stk_fit *f);
 SP_NODISCARD sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err);
 
 /* Runs to the end, or to the first phase edge after a stop was asked for; then every order has its
- * answer. */
+ * answer. STK_STOP_LEAVE: all stands as committed, orders may be open. */
 SP_NODISCARD sp_status stk_fit_run(stk_fit *f, stk_stop *out_why, struct sp_err *err);
 
 /* Publishes the committed step under `name` and waits for the answer; between phases. */

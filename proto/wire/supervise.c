@@ -60,6 +60,10 @@ static const struct sp_field join_rows[] = {
     SP_ROW_LINE(sp_join, resumed_from),
 };
 
+static const struct sp_field open_rows[] = {
+    SP_ROW_COUNT(sp_open, generation),
+};
+
 static const struct sp_field hello_rows[] = {
     SP_ROW_COUNT(sp_rank_hello, pid),
     SP_ROW(sp_rank_hello, rank, SP_FIELD_COUNT, 0, SP_SUPERVISE_MAX_RANKS - 1),
@@ -104,6 +108,7 @@ static const struct sp_fields *fields_of(unsigned tag) {
       [SP_SUPERVISE_FINISHED - SP_SUPERVISE_FORK] = SP_FIELDS(sp_finished, finished, finished_rows),
       [SP_SUPERVISE_FAILED - SP_SUPERVISE_FORK] = SP_FIELDS(sp_failed, failed, failed_rows),
       [SP_SUPERVISE_RECEIPT - SP_SUPERVISE_FORK] = SP_FIELDS(sp_receipt, receipt, receipt_rows),
+      [SP_SUPERVISE_OPEN - SP_SUPERVISE_FORK] = SP_FIELDS(sp_open, open, open_rows),
   };
   unsigned i = tag - SP_SUPERVISE_FORK;
   return tag >= SP_SUPERVISE_FORK && i < sizeof table / sizeof *table ? &table[i] : NULL;

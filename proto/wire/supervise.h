@@ -3,9 +3,10 @@
  *     supervisor -> zygote      Fork (the new process's end of its own stream travels beside it as
  *                               a descriptor), Quit
  *     zygote -> supervisor      Ready once, or Failed; Forked for every Fork
- *     supervisor -> rank        Join, Leave
- *     rank -> supervisor        RankHello first; Joined, Left for every generation; Finished or
- *                               Failed last; any event of event.h in between
+ *     supervisor -> rank        Join (prepare), Open (go), Leave (exit)
+ *     rank -> supervisor        RankHello first (later: look at the control page); Joined, Left for
+ *                               every generation; Finished or Failed last; any event of event.h in
+ *                               between
  *     persister -> supervisor   Receipt or Failed
  *
  * Frames, limits and strictness are those of event.h; tags are disjoint from events', so one reader
@@ -43,6 +44,7 @@ enum sp_supervise_kind {
   SP_SUPERVISE_FINISHED = 73,
   SP_SUPERVISE_FAILED = 74,
   SP_SUPERVISE_RECEIPT = 75,
+  SP_SUPERVISE_OPEN = 76,
 };
 
 struct sp_fork {
@@ -83,6 +85,10 @@ struct sp_join {
   const char *resumed_from;       /* checkpoint to load before the first step; "": the slots hold */
 };
 
+struct sp_open {
+  int64_t generation; /* of the newest Join: the group page is open */
+};
+
 struct sp_rank_hello {
   int64_t pid, rank;
 };
@@ -119,6 +125,7 @@ struct sp_supervise {
     struct sp_ready ready;
     struct sp_forked forked;
     struct sp_join join;
+    struct sp_open open;
     struct sp_rank_hello hello;
     struct sp_joined joined;
     struct sp_left left;

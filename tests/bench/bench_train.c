@@ -38,9 +38,9 @@ static double seconds_since(int64_t begin) {
   return (double)(now_ns(NULL) - begin) * 1e-9;
 }
 
-static bool never(void *ctx) {
+static stk_ask never(void *ctx) {
   (void)ctx;
-  return false;
+  return STK_ASK_NOTHING;
 }
 
 static stk_fit *open_loop(struct sw_setup *s, struct stk_fit_config *c, struct sp_err *err) {
@@ -51,7 +51,7 @@ static stk_fit *open_loop(struct sw_setup *s, struct stk_fit_config *c, struct s
                                .n_train_batches = s->n_train_batches,
                                .log_every = 0,
                                .train = s->train_loader,
-                               .host = {.stop_asked = never, .now_ns = now_ns}};
+                               .host = {.asked = never, .now_ns = now_ns}};
   stk_state_init(state, s->module, (uint64_t)s->job->root.seed_everything, s->pool);
   sp_status st = stk_schedule_init(&s->job->lr, -1, -1, &c->schedules, state->now->schedules, err);
   st = st ? st : stk_fit_new(c, s->session, &loop, err);

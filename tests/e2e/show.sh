@@ -36,7 +36,7 @@ json '"ref" in x["kernels"] and x["numerics"] == 1' version -o json
 says 'model\.hidden: 8 ' plan job.yaml
 json 'x["n_parameters"] == 28 * 28 * 8 + 8 + 8 * 10 + 10' plan job.yaml -o json
 json 'x["bytes"]["gradients"] == x["bytes"]["parameters"]' plan job.yaml -o json
-json 'x["bytes"]["gradients"] == 4 * x["bytes"]["parameters"]' plan job.yaml -ojson \
+json 'x["bytes"]["gradients"] == 3 * x["bytes"]["parameters"]' plan job.yaml -ojson \
   --trainer.lanes 4 --trainer.accumulate_grad_batches 1
 path=$(train job.yaml)
 json 'x["step"] == 2 and x["hparams"]["hidden"] == "8"' ckpt show "$path" -o json

@@ -17,9 +17,9 @@ void xj_check(sp_status st, const struct sp_err *err) {
 
 /* ---- the host of the loop */
 
-static bool stop_asked(void *ctx) {
+static stk_ask asked(void *ctx) {
   struct xj *j = ctx;
-  return j->stop_after >= 0 && j->stop_after-- == 0;
+  return j->stop_after >= 0 && j->stop_after-- == 0 ? STK_ASK_STOP : STK_ASK_NOTHING;
 }
 
 static int64_t now_ns(void *ctx) {
@@ -105,7 +105,7 @@ static struct xj *open_session(const char *job_file, const char *options) {
   xj_check(sw_setup_open(job_file, args, n_args, STK_TRAIN, &j->s, &err), &err);
   xj_configure(&j->s, &j->c);
   j->c.host.ctx = j;
-  j->c.host.stop_asked = stop_asked;
+  j->c.host.asked = asked;
   j->c.host.metrics = metrics;
   xj_begin(&j->s, &j->c);
   return j;

@@ -53,7 +53,7 @@ void xj_save(struct xj *j, char path[PATH_MAX]);
 /* Opens the job as xj_open does and goes on from the checkpoint. */
 struct xj *xj_resume(const char *job_file, const char *options, const char *checkpoint);
 
-/* For tests that run a job's loop otherwise: the job file's fit_config, without ctx, stop_asked and
+/* For tests that run a job's loop otherwise: the job file's fit_config, without ctx, asked and
  * metrics; and its fresh state, with c->schedules. */
 void xj_configure(const struct sw_setup *s, struct stk_fit_config *c);
 void xj_begin(struct sw_setup *s, struct stk_fit_config *c);

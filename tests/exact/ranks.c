@@ -66,10 +66,11 @@ static void foresee(struct xr *w) {
 
 /* ---- a rank's process */
 
-static bool stop_asked(void *ctx) {
+static stk_ask asked(void *ctx) {
   struct xr *w = ctx;
   const int64_t at = atomic_load(&w->shared->stop_at);
-  return at >= 0 && stk_session_state(w->s.session)->now->global_step >= at;
+  bool stop = at >= 0 && stk_session_state(w->s.session)->now->global_step >= at;
+  return stop ? STK_ASK_STOP : STK_ASK_NOTHING;
 }
 
 /* Loss and samples are told, not kept: a step that is done again tells the same. */
@@ -88,7 +89,7 @@ static sp_status run_lead(struct xr *w, bool *out_done, struct sp_err *err) {
   stk_stop why = STK_STOP_NONE;
   struct stk_fit_config c = w->c;
   c.host.ctx = w;
-  c.host.stop_asked = stop_asked;
+  c.host.asked = asked;
   c.host.progress = note;
   sp_status st = stk_fit_new(&c, w->s.session, &fit, err);
   st = st ? st : stk_fit_run(fit, &why, err);

@@ -281,7 +281,7 @@ static void test_pack_of_no_kind_is_invalid(void **state) {
   (void)state;
   uint8_t *bytes = NULL;
   size_t n = 0;
-  struct sp_supervise m = {.kind = (enum sp_supervise_kind)(SP_SUPERVISE_RECEIPT + 1)};
+  struct sp_supervise m = {.kind = (enum sp_supervise_kind)(SP_SUPERVISE_OPEN + 1)};
   assert_int_equal(sp_supervise_pack(&m, &bytes, &n, NULL), SP_EINVAL);
   m.kind = (enum sp_supervise_kind)SP_EVENT_TEXT;
   assert_int_equal(sp_supervise_pack(&m, &bytes, &n, NULL), SP_EINVAL);

@@ -1,0 +1,155 @@
+/* The supervisor's hands: carries out what the core decides (core.h), and tells it what happens.
+ *
+ * One libuv loop, one thread; publishing alone (fsync, rename) goes to a thread of libuv's pool.
+ * The driver decides nothing: events go into a queue, each is given to the core, its actions are
+ * carried out in order. It loads no user code and reads no manifest.
+ */
+#ifndef SW_SUPERVISE_DRIVER_H
+#define SW_SUPERVISE_DRIVER_H
+
+#include <uv.h>
+
+#include "proto/base/arena.h"
+#include "proto/job/job.h"
+#include "proto/run/run_file.h"
+#include "proto/wire/supervise.h"
+#include "worker/publish.h"
+#include "worker/supervise/books.h"
+#include "worker/supervise/chronicle.h"
+#include "worker/supervise/core.h"
+
+enum { SW_QUEUE = 256, SW_FORKS_MAX = 256 };
+
+struct sw_driver;
+
+/* One process's end of its stream. Owned by libuv until its handle is closed. */
+struct sw_stream {
+  uv_poll_t poll; /* first: its handle is the stream */
+  struct sw_driver *d;
+  struct sw_stream *next;
+  sw_role role;
+  uint32_t proc;
+  int32_t rank;
+  int fd;
+  int64_t pid; /* 0: not known yet */
+  sp_event_reader *reader;
+  uint64_t order;             /* persister */
+  char words[SW_CAUSE_WORDS]; /* the error that it reported, for its death */
+};
+
+/* What a run is, as far as one supervisor after another must know. */
+struct sw_run {
+  char dir[PATH_MAX]; /* "": not made yet */
+  char ckpt_dir[PATH_MAX];
+  char slots_dir[PATH_MAX];
+  char resumed[PATH_MAX]; /* checkpoint that the state came from, "" */
+  uint64_t nonce;
+  bool from_slots; /* the regions stood already */
+  bool goes_on;    /* in a directory of before: --resume */
+  int lock_fd;
+  struct sp_wall started;
+};
+
+/* A death that nothing has followed yet, for the sentence of the recovery. */
+struct sw_incident {
+  char who[64];
+  char cause[SW_CAUSE_TEXT];
+  int32_t rank;
+  int64_t step;
+  int32_t n;
+};
+
+struct sw_outcome {
+  bool over;
+  sw_end end;
+  enum sp_exit exit;
+  sp_status status;
+  char text[SW_CORE_TEXT];
+  uint32_t stop;    /* enum sp_stop_reason that the lead gave; 0: its limits */
+  bool save_failed; /* the newest order */
+  char save_error[600];
+};
+
+struct sw_driver {
+  const char *job_file;
+  char **args; /* after the job file */
+  int n_args;
+  struct sp_job *job;
+  struct sw_emit *client;
+  struct sw_run run;
+  struct sw_logs logs;
+  struct sw_publish publish;
+  struct sw_books books;
+  bool has_books;
+  struct sw_chronicle chronicle;
+  struct sw_core core;
+  struct sw_actions actions;
+  struct sw_event queue[SW_QUEUE];
+  char queue_text[SW_QUEUE][SW_CORE_TEXT];
+  unsigned queue_head, queue_tail;
+  bool pumping;
+  uv_loop_t loop;
+  uv_timer_t wake, tick;
+  uv_signal_t child, term, interrupt;
+  struct sw_stream *streams;
+  uint32_t forks[SW_FORKS_MAX]; /* processes that the zygote was asked for, oldest first */
+  int n_forks;
+  int64_t zygote_pid;
+  uint32_t zygote_proc;
+  int n_zygotes;          /* started so far */
+  uint32_t write_pending; /* generation to write once there is a directory; 0: none */
+  int32_t write_ranks;
+  int32_t n_ranks; /* of the generation that is written */
+  uint32_t generation;
+  struct stk_order *order; /* being carried out */
+  struct stk_ckpt_receipt receipt;
+  bool has_receipt;
+  uv_work_t publishing;
+  struct sw_published published;
+  sp_status publish_status;
+  struct sp_err publish_err;
+  int64_t order_since_ns, oom_kills;
+  struct sw_incident incident;
+  struct sw_outcome outcome;
+  bool told_start;
+  int64_t threads, lanes, n_params, n_trainable, n_train_batches, n_val_batches, total_steps,
+      max_epochs;
+  char model[256], kernels[32], precision[32];
+};
+
+/* ---- driver.c */
+
+/* Runs the job to its end; d->outcome says how it ended. */
+SP_NODISCARD sp_status sw_driver_run(struct sw_driver *d, int32_t n_ranks, int32_t n_lanes,
+                                     uint32_t generation, struct sp_err *err);
+
+/* Queues an event; time and the committed step are put in. text is copied. */
+void sw_driver_event(struct sw_driver *d, struct sw_event e);
+
+/* Looks at what was committed: rows to loggers, new orders to the core. */
+struct sw_committed sw_driver_look(struct sw_driver *d);
+
+/* ---- driver_procs.c: processes and their streams */
+
+void sw_driver_start_zygote(struct sw_driver *d, const struct sw_action *a);
+void sw_driver_fork(struct sw_driver *d, const struct sw_action *a);
+void sw_driver_join(struct sw_driver *d, const struct sw_action *a);
+void sw_driver_open(struct sw_driver *d, const struct sw_action *a);
+void sw_driver_quit(struct sw_driver *d, const struct sw_action *a);
+void sw_driver_kill_unknown(struct sw_driver *d);
+void sw_driver_reap(struct sw_driver *d);
+void sw_driver_close_streams(struct sw_driver *d);
+
+/* ---- driver_run.c: the run's directory, what is told, what is published */
+
+/* The zygote is ready for the first time: directory, loggers, books. */
+SP_NODISCARD sp_status sw_driver_on_ready(struct sw_driver *d, const struct sp_ready *r,
+                                          struct sp_err *err);
+SP_NODISCARD sp_status sw_driver_write_run(struct sw_driver *d, sp_run_state state,
+                                           struct sp_err *err);
+void sw_driver_write_generation(struct sw_driver *d, uint32_t generation, int32_t n_ranks);
+void sw_driver_publish(struct sw_driver *d);
+void sw_driver_acknowledge(struct sw_driver *d, const struct sw_action *a);
+void sw_driver_tell(struct sw_driver *d, const struct sw_action *a);
+
+#endif
