@@ -60,22 +60,17 @@ void stk_group_abort(struct stk_group *g) {
   word_wake(&g->round);
 }
 
-static bool is_over(struct stk_group *g, uint32_t generation) {
-  return atomic_load_explicit(&g->abort, memory_order_acquire) != 0 ||
-         atomic_load_explicit(&g->generation, memory_order_relaxed) != generation;
-}
-
 /* Until the round is another one or the generation is over. */
 static void wait_round(struct stk_group *g, uint32_t generation, uint32_t round, bool spin) {
   const uint64_t begin = spin ? __rdtsc() : 0;
   while (atomic_load_explicit(&g->round, memory_order_acquire) == round &&
-         !is_over(g, generation)) {
+         !stk_group_is_over(g, generation)) {
     if (spin && __rdtsc() - begin < SPIN_CYCLES) {
       _mm_pause();
       continue;
     }
     atomic_fetch_add(&g->sleepers, 1);
-    if (atomic_load(&g->round) == round && !is_over(g, generation)) {
+    if (atomic_load(&g->round) == round && !stk_group_is_over(g, generation)) {
       word_wait(&g->round, round);
     }
     atomic_fetch_sub(&g->sleepers, 1);
@@ -85,7 +80,7 @@ static void wait_round(struct stk_group *g, uint32_t generation, uint32_t round,
 sp_status stk_group_barrier(struct stk_group *g, uint32_t generation, bool spin) {
   const uint32_t n_ranks = atomic_load_explicit(&g->n_ranks, memory_order_relaxed);
   const uint32_t round = atomic_load_explicit(&g->round, memory_order_acquire);
-  if ((round & OVER) || is_over(g, generation)) {
+  if ((round & OVER) || stk_group_is_over(g, generation)) {
     return SP_ECANCELED;
   }
   if (atomic_fetch_add_explicit(&g->arrived, 1, memory_order_acq_rel) + 1 == n_ranks) {
@@ -98,5 +93,5 @@ sp_status stk_group_barrier(struct stk_group *g, uint32_t generation, bool spin)
   } else {
     wait_round(g, generation, round, spin);
   }
-  return is_over(g, generation) ? SP_ECANCELED : SP_OK;
+  return stk_group_is_over(g, generation) ? SP_ECANCELED : SP_OK;
 }

@@ -149,7 +149,13 @@ void stk_group_open(struct stk_group *g, uint32_t generation, uint32_t n_ranks);
 void stk_group_abort(struct stk_group *g);
 
 static inline bool stk_group_aborted(const struct stk_group *g) {
-  return atomic_load_explicit(&g->abort, memory_order_relaxed) != 0;
+  return atomic_load_explicit(&g->abort, memory_order_acquire) != 0;
+}
+
+/* True once the generation was aborted or another one was opened. */
+static inline bool stk_group_is_over(const struct stk_group *g, uint32_t generation) {
+  return stk_group_aborted(g) ||
+         atomic_load_explicit(&g->generation, memory_order_relaxed) != generation;
 }
 
 /* Notes the first failure (later ones are dropped) and aborts. */

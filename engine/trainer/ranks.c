@@ -24,28 +24,50 @@ enum { LANE_ACC_BYTES = STK_GRAPH_MAX_LOGS * sizeof(struct stk_acc) };
 
 /* ---- membership */
 
-void stk_ranks_free(stk_session *s) {
+/* What depends on (rank, n_ranks) alone; the rest is kept for the next membership. */
+static void leave(stk_session *s) {
   for (int32_t i = 0; s->own_grad && i < s->n_grad; i++) {
     sp_free_aligned(s->grad[i]);
   }
-  sp_free_aligned(s->micro);
-  sp_free(s->parts);
-  sp_free(s->adds);
-  sp_free(s->part_at);
   sp_free(s->own_sums);
-  sp_free(s->epoch_acc);
   memset(s->grad, 0, sizeof s->grad);
-  s->micro = NULL;
-  s->parts = NULL;
-  s->adds = NULL;
-  s->part_at = NULL;
   s->own_sums = NULL;
-  s->epoch_acc = NULL;
   s->n_grad = 0;
   s->is_joined = s->own_grad = false;
   s->m = (struct stk_membership){0};
   s->lane_lo = 0;
   s->lane_hi = s->c.n_lanes;
+}
+
+void stk_ranks_free(stk_session *s) {
+  leave(s);
+  sp_free_aligned(s->micro);
+  sp_free(s->parts);
+  sp_free(s->adds);
+  sp_free(s->part_at);
+  sp_free(s->epoch_acc);
+}
+
+/* What every membership needs, made once. */
+static sp_status keep_memory(stk_session *s, struct sp_err *err) {
+  const size_t n = (size_t)s->c.n_lanes, bytes = (size_t)s->state->layout.section_bytes;
+  if (!s->parts) {
+    s->parts = sp_alloc_array(n, sizeof *s->parts);
+    s->adds = sp_alloc_array(n, sizeof *s->adds);
+    s->part_at = sp_alloc_array(n, sizeof *s->part_at);
+    s->epoch_acc = sp_alloc_array(n * STK_GRAPH_MAX_LOGS, sizeof *s->epoch_acc);
+    s->micro = s->c.accumulate > 1 ? sp_alloc_aligned(4096, bytes) : NULL;
+  }
+  if (s->parts && s->adds && s->part_at && s->epoch_acc && (s->c.accumulate == 1 || s->micro)) {
+    return SP_OK;
+  }
+  stk_ranks_free(s);
+  s->parts = NULL;
+  s->adds = NULL;
+  s->part_at = NULL;
+  s->epoch_acc = NULL;
+  s->micro = NULL;
+  return sp_fail(err, SP_ENOMEM, "no memory for gradients (%zu bytes each)", bytes);
 }
 
 static sp_status check_membership(const stk_session *s, const struct stk_membership *m,
@@ -84,7 +106,6 @@ static sp_status buffers_alone(stk_session *s, struct sp_err *err) {
 
 static sp_status buffers_shared(stk_session *s, struct sp_err *err) {
   const struct stk_memory *memory = s->c.memory;
-  const size_t n_acc = (size_t)s->c.n_lanes * STK_GRAPH_MAX_LOGS;
   const size_t bytes = (size_t)stk_reduce_chunks(s->reduce.n) * sizeof(double);
   sp_status st = SP_OK;
   for (int32_t i = 0; i < s->n_grad && !st; i++) {
@@ -100,27 +121,18 @@ static sp_status buffers_shared(stk_session *s, struct sp_err *err) {
     st = memory->get(memory->ctx, "grad-sums", (bytes + 4095) / 4096 * 4096, &p, err);
     s->reduce.sums = p;
   }
-  s->epoch_acc = st ? NULL : sp_alloc_array(n_acc, sizeof *s->epoch_acc);
-  return st || s->epoch_acc ? st : sp_fail(err, SP_ENOMEM, "no memory for a step");
+  return st;
 }
 
 /* Who owns what, and where it stands: from (V, N) alone. */
-static sp_status lay_out(stk_session *s, struct sp_err *err) {
+static void lay_out(stk_session *s) {
   const struct stk_layout *l = &s->state->layout;
   const int32_t n_lanes = s->c.n_lanes;
-  const size_t bytes = (size_t)l->section_bytes;
   int64_t lo, hi;
   stk_tree_share(n_lanes, s->m.rank, s->m.n_ranks, &lo, &hi);
   s->lane_lo = (int32_t)lo;
   s->lane_hi = (int32_t)hi;
   s->n_grad = stk_tree_buffers(n_lanes, s->lane_lo, s->lane_hi);
-  s->parts = sp_alloc_array((size_t)n_lanes, sizeof *s->parts);
-  s->adds = sp_alloc_array((size_t)n_lanes, sizeof *s->adds);
-  s->part_at = sp_alloc_array((size_t)n_lanes, sizeof *s->part_at);
-  s->micro = s->c.accumulate > 1 ? sp_alloc_aligned(4096, bytes) : NULL;
-  if (!s->parts || !s->adds || !s->part_at || (s->c.accumulate > 1 && !s->micro)) {
-    return sp_fail(err, SP_ENOMEM, "no memory for gradients (%zu bytes each)", bytes);
-  }
   struct stk_reduce *r = &s->reduce;
   *r = (struct stk_reduce){.kernels = s->c.kernels,
                            .pool = s->c.pool,
@@ -134,27 +146,25 @@ static sp_status lay_out(stk_session *s, struct sp_err *err) {
   stk_tree_adds(n_lanes, s->parts, r->n_parts, s->adds);
   stk_reduce_prepare(r);
   stk_tree_share(stk_reduce_chunks(r->n), s->m.rank, s->m.n_ranks, &s->chunk_lo, &s->chunk_hi);
-  return SP_OK;
 }
 
 sp_status stk_session_join(stk_session *s, const struct stk_membership *m, struct sp_err *err) {
   sp_status st = check_membership(s, m, err);
+  st = st ? st : keep_memory(s, err);
   if (st) {
     return st;
   }
-  stk_ranks_free(s);
+  leave(s);
   s->m = *m;
   const int32_t threads = m->n_threads > 0 ? m->n_threads : stk_pool_n_threads(s->c.pool);
   s->spin = (int64_t)threads * m->n_ranks <= stk_cpu_count();
-  st = lay_out(s, err);
-  if (!st) {
-    st = m->n_ranks == 1 ? buffers_alone(s, err) : buffers_shared(s, err);
-  }
+  lay_out(s);
+  st = m->n_ranks == 1 ? buffers_alone(s, err) : buffers_shared(s, err);
   for (int32_t i = 0; !st && m->n_ranks == 1 && i < s->reduce.n_parts; i++) {
     s->part_at[i] = s->grad[i];
   }
   if (st) {
-    stk_ranks_free(s);
+    leave(s);
     return st;
   }
   s->is_joined = true;
@@ -184,7 +194,7 @@ static sp_status meet(stk_session *s, struct sp_err *err) {
 
 /* What went wrong here ends the others' wait. That somebody else failed is no news to them. */
 static sp_status fail_here(stk_session *s, sp_status st, const struct sp_err *err) {
-  if (st != SP_ECANCELED && !stk_group_aborted(s->m.group)) {
+  if (st != SP_ECANCELED && !stk_group_is_over(s->m.group, s->m.generation)) {
     stk_group_fail(s->m.group, s->m.rank, st, err ? err->text : sp_status_text(st));
   }
   return st;

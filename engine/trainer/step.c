@@ -65,7 +65,7 @@ static sp_status run_checked(stk_session *s, stk_program *p, struct sp_err *err)
 static sp_status run_until_abort(stk_session *s, stk_program *p, struct sp_err *err) {
   const int64_t n = stk_program_n_instrs(p);
   for (int64_t i = 0; i < n; i++) {
-    if (stk_group_aborted(s->m.group)) {
+    if (stk_group_is_over(s->m.group, s->m.generation)) {
       return stk_group_failure(s->m.group, err);
     }
     stk_program_run_instr(p, s->c.pool, i);
@@ -78,7 +78,7 @@ static sp_status run_program(stk_session *s, stk_program *p, struct sp_err *err)
                                      STK_ACTION_TEST_STEP, STK_ACTION_PREDICT_STEP};
   int64_t start = stk_profile_start(s->c.profiler);
   sp_status st = SP_OK;
-  if (s->m.group && stk_group_aborted(s->m.group)) {
+  if (s->m.group && stk_group_is_over(s->m.group, s->m.generation)) {
     st = stk_group_failure(s->m.group, err);
   } else if (s->c.detect_anomaly) {
     st = run_checked(s, p, err);

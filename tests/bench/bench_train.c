@@ -1,10 +1,11 @@
 /* Training steps of one job, on demand: tests/bench/run starts it beside the peers' processes and
  * asks each in turn, so that a slow spell of the machine falls on all alike.
  *
- *   bench_train JOB [--key value ...]
+ *   bench_train [-r RANKS] JOB [--key value ...]
  *
  * The job runs through the same setup, loader and fit loop as `stoker fit`, without loggers and
- * checkpoints. First a line of facts, then for each line of input one of output:
+ * checkpoints; with -r, this process leads so many ranks over shared memory. First a line of facts,
+ * then for each line of input one of output:
  *
  *   step S    seconds per step, the mean over about S seconds
  *   sgemm S   GFLOP/s of dnnl_sgemm, a product per thread, the best over S seconds; 0: no oneDNN
@@ -12,13 +13,20 @@
  */
 #include <dlfcn.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "engine/trainer/fit.h"
+#include "engine/trainer/follow.h"
 #include "proto/base/mem.h"
+#include "proto/base/strutil.h"
+#include "tests/lib/regions.h"
 #include "worker/setup.h"
 
 typedef int (*sgemm_fn)(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha,
@@ -172,18 +180,77 @@ static bool answer(struct sw_setup *s, stk_fit *loop, const char *line, struct s
   return value >= 0;
 }
 
+/* The ranks behind -r. */
+struct ranks {
+  struct tt_regions regions;
+  struct stk_group *group;
+  int32_t n; /* 0: no group page */
+  pid_t pid[STK_RANKS_MAX];
+};
+
+static sp_status join(struct sw_setup *s, const struct ranks *r, int32_t rank, struct sp_err *err) {
+  const struct stk_membership m = {
+      .group = r->group, .generation = 1, .rank = rank, .n_ranks = r->n, .pid = getpid()};
+  sp_status st = stk_pool_start(s->pool, stk_pool_n_threads(s->pool), err);
+  return st ? st : stk_session_join(s->session, &m, err);
+}
+
+/* Forks the followers. This process has no threads yet. */
+static sp_status start_ranks(struct sw_setup *s, struct ranks *r, struct sp_err *err) {
+  if (r->n == 0) {
+    return stk_pool_start(s->pool, stk_pool_n_threads(s->pool), err);
+  }
+  sp_status st = tt_regions_foresee(&r->regions, s->session, r->n, &r->group, err);
+  if (!st) {
+    stk_group_open(r->group, 1, (uint32_t)r->n);
+  }
+  for (int32_t rank = 1; rank < r->n && !st; rank++) {
+    r->pid[rank] = fork();
+    if (r->pid[rank] == 0) {
+      const struct stk_follow_loaders l = {.train = s->train_loader,
+                                           .n_train_batches = s->n_train_batches};
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
+      st = join(s, r, rank, err);
+      st = st ? st : stk_follow(s->session, &l, err);
+      _exit(st ? 1 : 0);
+    }
+  }
+  return st ? st : join(s, r, 0, err);
+}
+
+static void end_ranks(struct sw_setup *s, struct ranks *r, struct sp_err *err) {
+  if (r->n > 1 && stk_session_dismiss(s->session, err)) {
+    fprintf(stderr, "bench_train: %s\n", err->text);
+  }
+  for (int32_t rank = 1; rank < r->n; rank++) {
+    waitpid(r->pid[rank], NULL, 0);
+  }
+}
+
 int main(int argc, char **argv) {
   struct sp_err err = {0};
   struct stk_fit_config config;
+  static struct ranks ranks;
   struct sw_setup *s = sp_alloc(sizeof *s);
   stk_fit *loop = NULL;
   char line[64];
-  if (!s || argc < 2) {
-    fprintf(stderr, "usage: bench_train JOB [--key value ...]\n");
+  int64_t n_ranks = 0;
+  if (argc > 2 && !strcmp(argv[1], "-r") && !sp_parse_i64(argv[2], &n_ranks)) {
+    argc -= 2;
+    argv += 2;
+  }
+  if (!s || argc < 2 || n_ranks < 0 || n_ranks > STK_RANKS_MAX) {
+    fprintf(stderr, "usage: bench_train [-r RANKS] JOB [--key value ...]\n");
     return 2;
   }
-  bool ok = sw_setup_open(argv[1], (const char *const *)(argv + 2), (size_t)(argc - 2), STK_TRAIN,
-                          s, &err) == SP_OK;
+  ranks.n = (int32_t)n_ranks;
+  tt_regions_init(&ranks.regions);
+  const struct sw_setup_spec spec = {.file = argv[1],
+                                     .args = (const char *const *)(argv + 2),
+                                     .n_args = (size_t)(argc - 2),
+                                     .stage = STK_TRAIN,
+                                     .memory = &ranks.regions.memory};
+  bool ok = sw_setup_prepare(&spec, s, &err) == SP_OK && start_ranks(s, &ranks, &err) == SP_OK;
   loop = ok ? open_loop(s, &config, &err) : NULL;
   ok = loop && tell_facts(s, &err);
   while (ok && fgets(line, sizeof line, stdin)) {
@@ -192,8 +259,10 @@ int main(int argc, char **argv) {
   if (!ok) {
     fprintf(stderr, "bench_train: %s\n", err.text);
   }
+  end_ranks(s, &ranks, &err);
   stk_fit_free(loop);
   sw_setup_close(s);
+  tt_regions_free(&ranks.regions);
   sp_free(s);
   return ok ? 0 : 1;
 }

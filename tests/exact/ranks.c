@@ -5,13 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "engine/comm/tree.h"
 #include "engine/trainer/follow.h"
 #include "proto/base/mem.h"
 
@@ -20,48 +18,6 @@ enum { LEAVE = -1, WAIT_NS = 100000, PATIENCE = 600000 /* waits */ };
 static void wait_briefly(void) {
   const struct timespec t = {0, WAIT_NS};
   nanosleep(&t, NULL);
-}
-
-/* ---- memory: made before the first fork, mapped by all */
-
-static void *map_shared(size_t bytes) {
-  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  assert_ptr_not_equal(p, MAP_FAILED);
-  return p;
-}
-
-static sp_status get_region(void *ctx, const char *name, size_t bytes, void **out_p,
-                            struct sp_err *err) {
-  struct xr *w = ctx;
-  for (int i = 0; i < w->n_regions; i++) {
-    if (strcmp(w->regions[i].name, name) == 0) {
-      *out_p = w->regions[i].p;
-      return w->regions[i].bytes == bytes ? SP_OK
-                                          : sp_fail(err, SP_EINTERNAL, "%s changes its size", name);
-    }
-  }
-  if (w->generation > 0) {
-    return sp_fail(err, SP_EINTERNAL, "%s was not foreseen", name);
-  }
-  assert_true(w->n_regions < XR_REGIONS);
-  snprintf(w->regions[w->n_regions].name, sizeof w->regions[0].name, "%s", name);
-  w->regions[w->n_regions].bytes = bytes;
-  *out_p = w->regions[w->n_regions++].p = map_shared(bytes);
-  return SP_OK;
-}
-
-/* Every region that a rank of any membership asks for. */
-static void foresee(struct xr *w) {
-  struct sp_err err = {0};
-  const int32_t n_lanes = stk_session_config_of(w->s.session)->n_lanes;
-  for (int32_t n = 2; n <= n_lanes && n <= XR_SEATS; n++) {
-    for (int32_t r = 0; r < n; r++) {
-      const struct stk_membership m = {w->group, 0, r, n, 1, 0};
-      xj_check(stk_session_join(w->s.session, &m, &err), &err);
-    }
-  }
-  const struct stk_membership alone = {.n_ranks = 1};
-  xj_check(stk_session_join(w->s.session, &alone, &err), &err);
 }
 
 /* ---- a rank's process */
@@ -169,19 +125,20 @@ struct xr *xr_open(const char *job_file, const char *options, int n_threads) {
     args[n_args++] = a;
   }
   w->n_threads = n_threads;
-  w->memory = (struct stk_memory){get_region, w};
-  w->shared = map_shared(sizeof *w->shared);
+  tt_regions_init(&w->regions);
+  w->shared = tt_regions_map(&w->regions, sizeof *w->shared);
+  assert_non_null(w->shared);
   atomic_store(&w->shared->stop_at, -1);
   atomic_store(&w->shared->bad_epoch, -1);
-  const struct sw_setup_spec spec = {
-      .file = job_file, .args = args, .n_args = n_args, .stage = STK_TRAIN, .memory = &w->memory};
+  const struct sw_setup_spec spec = {.file = job_file,
+                                     .args = args,
+                                     .n_args = n_args,
+                                     .stage = STK_TRAIN,
+                                     .memory = &w->regions.memory};
   xj_check(sw_setup_prepare(&spec, &w->s, &err), &err);
   xj_configure(&w->s, &w->c);
   xj_begin(&w->s, &w->c);
-  const int32_t n_lanes = stk_session_config_of(w->s.session)->n_lanes;
-  w->group = map_shared(stk_group_bytes(n_lanes));
-  stk_group_init(w->group, n_lanes);
-  foresee(w);
+  xj_check(tt_regions_foresee(&w->regions, w->s.session, XR_SEATS, &w->group, &err), &err);
   stk_fit *fit = NULL; /* puts the callbacks' first state into the page */
   xj_check(stk_fit_new(&w->c, w->s.session, &fit, &err), &err);
   stk_fit_free(fit);
@@ -204,13 +161,8 @@ void xr_close(struct xr *w) {
   for (int i = 0; i < XR_SEATS; i++) {
     empty_seat(w, i);
   }
-  const size_t bytes = stk_group_bytes(stk_session_config_of(w->s.session)->n_lanes);
   sw_setup_close(&w->s);
-  munmap(w->group, bytes);
-  munmap(w->shared, sizeof *w->shared);
-  for (int i = 0; i < w->n_regions; i++) {
-    munmap(w->regions[i].p, w->regions[i].bytes);
-  }
+  tt_regions_free(&w->regions);
   sp_free(w);
 }
 

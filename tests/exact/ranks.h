@@ -12,9 +12,9 @@
 
 #include <sys/types.h>
 
-#include "engine/comm/group.h"
+#include "tests/lib/regions.h"
 
-enum { XR_SEATS = 8, XR_REGIONS = 128, XR_STEPS = 64 };
+enum { XR_SEATS = 8, XR_STEPS = 64 };
 
 /* What parent and ranks tell each other; in shared memory. */
 struct xr_seat {
@@ -36,7 +36,6 @@ struct xr_shared {
 struct xr {
   struct sw_setup s;
   struct stk_fit_config c;
-  struct stk_memory memory;
   struct xr_shared *shared;
   struct stk_group *group;
   int n_threads; /* of each rank */
@@ -46,12 +45,7 @@ struct xr {
   int32_t rank[XR_SEATS];      /* in the generation that runs */
   const char *fault[XR_SEATS]; /* STOKER_FAULT of the next process that gets this rank; then NULL */
   int n_died;                  /* processes so far */
-  struct {
-    char name[24];
-    void *p;
-    size_t bytes;
-  } regions[XR_REGIONS];
-  int n_regions;
+  struct tt_regions regions;
 };
 
 enum xr_end { XR_DONE, XR_STOPPED, XR_LOST, XR_FAILED };

@@ -139,6 +139,12 @@ static void test_ranks_clipping_by_value_and_frozen_layers_give_the_same_bits(vo
               "--optimizer.freeze [layers.0.*] --optimizer.class sgd --optimizer.momentum 0.9");
 }
 
+/* Looking at every node, and timing every kernel, in lead and followers. */
+static void test_ranks_with_anomalies_looked_for_and_profiled_give_the_same_bits(void **state) {
+  (void)state;
+  check_ranks(4, 2, "--trainer.detect_anomaly true --trainer.profiler simple");
+}
+
 static void test_ranks_that_change_every_two_steps_give_the_same_bits(void **state) {
   (void)state;
   static const int32_t path[] = {2, 4, 1, 3, 2, 1, 4, 3};
@@ -288,6 +294,19 @@ static void test_ranks_follower_without_data_ends_the_run_with_its_words(void **
   xr_close(w);
 }
 
+static void test_ranks_that_diverge_name_the_first_node_that_is_not_finite(void **state) {
+  (void)state;
+  char options[256];
+  struct sp_err err = {0};
+  options_of(4, "--trainer.detect_anomaly true --optimizer.lr 1e30", options);
+  struct xr *w = xr_open(write_job(), options, 1);
+  assert_int_equal(xr_generation(w, 2, NULL, NULL, &err), XR_FAILED);
+  assert_int_equal(err.status, SP_ENUMERIC);
+  assert_non_null(strstr(err.text, "detect_anomaly: "));
+  assert_int_equal(xr_step(w), 1);
+  xr_close(w);
+}
+
 static void test_ranks_membership_that_cannot_be_is_refused(void **state) {
   (void)state;
   char options[256];
@@ -315,12 +334,14 @@ int main(void) {
       tt_test(test_ranks_three_and_seven_lanes_give_the_same_bits),
       tt_test(test_ranks_without_clipping_give_the_same_bits),
       tt_test(test_ranks_clipping_by_value_and_frozen_layers_give_the_same_bits),
+      tt_test(test_ranks_with_anomalies_looked_for_and_profiled_give_the_same_bits),
       tt_test(test_ranks_that_change_every_two_steps_give_the_same_bits),
       tt_test(test_ranks_killed_at_random_give_the_same_bits),
 #ifdef STOKER_FAULTS
       tt_test(test_ranks_killed_at_each_fault_point_give_the_same_bits),
 #endif
       tt_test(test_ranks_follower_without_data_ends_the_run_with_its_words),
+      tt_test(test_ranks_that_diverge_name_the_first_node_that_is_not_finite),
       tt_test(test_ranks_membership_that_cannot_be_is_refused),
   };
   return cmocka_run_group_tests_name("ranks", tests, NULL, NULL);

@@ -16,7 +16,7 @@ static struct stk_group *page(int32_t n_lanes) {
 static void test_group_new_page_lets_nobody_wait(void **state) {
   (void)state;
   struct stk_group *g = page(2);
-  assert_true(stk_group_aborted(g));
+  assert_true(stk_group_is_over(g, 0));
   assert_int_equal(stk_group_barrier(g, 0, false), SP_ECANCELED);
   assert_int_equal(atomic_load(&g->pinned), -1);
   sp_free_aligned(g);
@@ -49,11 +49,12 @@ static void test_group_first_failure_is_the_one_that_is_told(void **state) {
   assert_int_equal(stk_group_failure(g, &err), SP_ECANCELED);
   stk_group_fail(g, 2, SP_EMODULE, "no such shape");
   stk_group_fail(g, 0, SP_EIO, "later");
-  assert_true(stk_group_aborted(g));
+  assert_true(stk_group_is_over(g, 1));
   assert_int_equal(stk_group_failure(g, &err), SP_EMODULE);
   assert_string_equal(err.text, "rank 2: no such shape");
   stk_group_open(g, 2, 1);
-  assert_false(stk_group_aborted(g));
+  assert_false(stk_group_is_over(g, 2));
+  assert_true(stk_group_is_over(g, 1));
   assert_int_equal(stk_group_failure(g, &err), SP_ECANCELED);
   sp_free_aligned(g);
 }
