@@ -181,11 +181,17 @@ void stk_session_lanes(const stk_session *s, int32_t *out_lo, int32_t *out_hi) {
 
 /* ---- meeting */
 
+/* The generation is over: the lead is told whose failure it was, the others only leave. */
+sp_status stk_ranks_over(const stk_session *s, struct sp_err *err) {
+  return s->m.rank == 0 ? stk_group_failure(s->m.group, err)
+                        : sp_fail(err, SP_ECANCELED, "the ranks were told to leave");
+}
+
 static sp_status meet(stk_session *s, struct sp_err *err) {
   struct stk_group_rank *me = &s->m.group->rank[s->m.rank];
   stk_group_beat(me, STK_GROUP_BARRIER);
   if (stk_group_barrier(s->m.group, s->m.generation, s->spin)) {
-    return stk_group_failure(s->m.group, err);
+    return stk_ranks_over(s, err);
   }
   const uint64_t passed = atomic_load_explicit(&me->sequence, memory_order_relaxed);
   atomic_store_explicit(&me->sequence, passed + 1, memory_order_relaxed);

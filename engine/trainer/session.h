@@ -113,8 +113,8 @@ struct stk_follow {
 };
 
 /* The life of a rank other than 0: does its part of what the lead does until the lead dismisses it
- * (SP_OK), the generation is aborted (SP_ECANCELED), or something fails here or with another rank
- * (its status; the text says which rank). Errors here reach the lead, whose call returns them. */
+ * (SP_OK), the generation is aborted, by another rank's failure too (SP_ECANCELED), or something
+ * fails here: the lead's call returns that as well, with "rank R: " before the text. */
 SP_NODISCARD sp_status stk_session_follow(stk_session *s, const struct stk_follow *f,
                                           struct sp_err *err);
 

@@ -85,6 +85,8 @@ SP_NODISCARD sp_status stk_ranks_train(stk_session *s, const struct stk_window *
 SP_NODISCARD sp_status stk_ranks_eval(stk_session *s, stk_stage stage, int64_t index,
                                       stk_batch_fn batch, void *ctx, struct stk_acc *acc,
                                       const struct stk_graph **out_graph, struct sp_err *err);
+/* What a rank says that finds its generation over. */
+sp_status stk_ranks_over(const stk_session *s, struct sp_err *err);
 void stk_ranks_free(stk_session *s);
 
 static inline bool stk_session_is_alone(const stk_session *s) {

@@ -66,7 +66,7 @@ static sp_status run_until_abort(stk_session *s, stk_program *p, struct sp_err *
   const int64_t n = stk_program_n_instrs(p);
   for (int64_t i = 0; i < n; i++) {
     if (stk_group_is_over(s->m.group, s->m.generation)) {
-      return stk_group_failure(s->m.group, err);
+      return stk_ranks_over(s, err);
     }
     stk_program_run_instr(p, s->c.pool, i);
   }
@@ -79,7 +79,7 @@ static sp_status run_program(stk_session *s, stk_program *p, struct sp_err *err)
   int64_t start = stk_profile_start(s->c.profiler);
   sp_status st = SP_OK;
   if (s->m.group && stk_group_is_over(s->m.group, s->m.generation)) {
-    st = stk_group_failure(s->m.group, err);
+    st = stk_ranks_over(s, err);
   } else if (s->c.detect_anomaly) {
     st = run_checked(s, p, err);
   } else if (s->c.profiler) {
