@@ -43,7 +43,7 @@ void sc_death_put(const struct sc_death *d, struct sp_buf *b) {
   }
   int sig = WTERMSIG(d->wait_status);
   if (d->killed_here) {
-    sp_buf_puts(b, "stopped at once; steps after the newest checkpoint are lost");
+    sp_buf_puts(b, "stopped at once");
     return;
   }
   const char *name = sigabbrev_np(sig);

@@ -61,6 +61,15 @@ static void session_stop(struct session *s, int signal_number) {
                      "stopping at the next step with a checkpoint; "
                      "Ctrl-C again stops at once");
       return;
+    case SC_STOP_DO_TELL:
+      if (strcmp(s->o->verb, "fit") != 0) { /* one process, nothing to take with it */
+        s->stop = SC_STOP_KILLED;
+        (void)kill(-s->child.pid, SIGKILL);
+        return;
+      }
+      (void)kill(s->child.pid, SIGINT); /* not the same signal again: two may become one */
+      sc_view_notice(&s->view, "ending at once; Ctrl-C again kills");
+      return;
     case SC_STOP_DO_KILL:
       (void)kill(-s->child.pid, SIGKILL);
       return;
@@ -198,14 +207,17 @@ static enum sp_exit report_death(struct session *s) {
   struct sc_death d = {.wait_status = s->wait_status,
                        .ran = s->view.ran,
                        .killed_here = s->stop == SC_STOP_KILLED || s->protocol_failed,
-                       .stopped_here = s->stop == SC_STOP_ASKED};
+                       .stopped_here = s->stop == SC_STOP_ASKED || s->stop == SC_STOP_TOLD};
   struct sp_buf b;
   sp_buf_init(&b, 1 << 16);
   sc_death_put(&d, &b);
   if (s->view.ran) {
     const char *path = s->view.checkpoint;
     sp_buf_printf(&b, "\nnewest checkpoint: %s", *path ? path : "none yet");
-    if (*path) {
+    if (strcmp(s->o->verb, "fit") == 0 && !s->protocol_failed) {
+      sp_buf_printf(&b, "\ngo on at the newest committed step with: stoker fit %s --resume",
+                    s->o->args[0] ? s->o->args[0] : "JOB");
+    } else if (*path) {
       sp_buf_printf(&b, "\ngo on with: stoker %s %s --ckpt_path %s", s->o->verb,
                     s->o->args[0] ? s->o->args[0] : "JOB", path);
     }

@@ -4,8 +4,7 @@
 #include <signal.h>
 
 enum sc_stop_action sc_stop_signal(enum sc_stop_state *state, int signal_number, bool graceful) {
-  bool again = *state == SC_STOP_ASKED && signal_number != SIGHUP;
-  if (again || (*state == SC_STOP_NONE && !graceful)) {
+  if (!graceful && *state == SC_STOP_NONE) {
     *state = SC_STOP_KILLED;
     return SC_STOP_DO_KILL;
   }
@@ -13,5 +12,10 @@ enum sc_stop_action sc_stop_signal(enum sc_stop_state *state, int signal_number,
     *state = SC_STOP_ASKED;
     return SC_STOP_DO_ASK;
   }
-  return SC_STOP_DO_NOTHING;
+  if (signal_number == SIGHUP || *state == SC_STOP_KILLED) {
+    return SC_STOP_DO_NOTHING;
+  }
+  bool first = *state == SC_STOP_ASKED;
+  *state = first ? SC_STOP_TOLD : SC_STOP_KILLED;
+  return first ? SC_STOP_DO_TELL : SC_STOP_DO_KILL;
 }

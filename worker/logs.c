@@ -112,6 +112,12 @@ static void find_place(const struct sp_job *job, struct place *p) {
   p->version = version_name(first ? first->version : NULL, p->text);
 }
 
+void sw_logs_place(const struct sp_job *job, char out[PATH_MAX]) {
+  struct place p;
+  find_place(job, &p);
+  snprintf(out, PATH_MAX, "%.2000s/%.2000s", p.save_dir, p.name);
+}
+
 bool sw_logs_goes_on(const struct sp_job *job, const char *resumed, char out_dir[PATH_MAX]) {
   struct place p;
   find_place(job, &p);

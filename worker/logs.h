@@ -43,6 +43,9 @@ struct sw_logs_spec {
 SP_NODISCARD sp_status sw_logs_open(const struct sw_logs_spec *spec, struct sw_emit *e,
                                     struct sw_logs *out, struct sp_err *err);
 
+/* The directory that holds the job's run directories: save_dir/name. */
+void sw_logs_place(const struct sp_job *job, char out[PATH_MAX]);
+
 /* The directory in which a run that resumes from this checkpoint goes on; false: in a new one. */
 bool sw_logs_goes_on(const struct sp_job *job, const char *resumed, char out_dir[PATH_MAX]);
 

@@ -115,10 +115,11 @@ static sp_status do_item(struct sw_publish *p, const struct stk_order_item *it, 
 }
 
 sp_status sw_publish_order(struct sw_publish *p, const struct stk_order *o,
-                           const struct stk_ckpt_receipt *receipt, struct sw_published *out,
-                           struct sp_err *err) {
+                           const struct stk_ckpt_receipt *receipt, const char *saved,
+                           struct sw_published *out, struct sp_err *err) {
   *out = (struct sw_published){.note = ""};
-  sp_status st = receipt ? stk_ckpt_publish(p->dir, receipt, &out->saved, err)
+  snprintf(out->saved.name, sizeof out->saved.name, "%.60s", saved);
+  sp_status st = *saved ? SP_OK : receipt ? stk_ckpt_publish(p->dir, receipt, &out->saved, err)
                          : stk_ckpt_find_order(p->dir, p->run, o->seq, out->saved.name, err);
   (void)SP_FAULT("publish.renamed");
   for (int32_t i = 0; i < o->n_items && !st; i++) {

@@ -36,9 +36,10 @@ void sw_publish_init(struct sw_publish *p, const char *dir, const char *resumed,
 bool sw_publish_goes_on(const struct sw_publish *p);
 
 /* Carries the order out from a persister's receipt; NULL: it must have been published before
- * (SP_ENOENT: it was not), what follows the publication is done now. */
+ * (SP_ENOENT: it was not), what follows the publication is done now. `saved`, not "": this entry of
+ * the directory holds it already. */
 SP_NODISCARD sp_status sw_publish_order(struct sw_publish *p, const struct stk_order *o,
-                                        const struct stk_ckpt_receipt *receipt,
+                                        const struct stk_ckpt_receipt *receipt, const char *saved,
                                         struct sw_published *out, struct sp_err *err);
 
 #endif

@@ -1,39 +1,19 @@
 /* `stoker fit`: the supervisor of one run. It reads the job, decides where the run begins (anew,
  * from a checkpoint, or in the regions of a run that was killed), hands over to the driver, and
  * words the end. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include "proto/base/fault.h"
 #include "proto/base/mem.h"
-#include "worker/find.h"
 #include "worker/supervise/driver.h"
 #include "worker/verbs.h"
 
-static sp_status new_regions(struct sw_driver *d, struct sp_err *err) {
-  if (getrandom(&d->run.nonce, sizeof d->run.nonce, 0) != (ssize_t)sizeof d->run.nonce) {
-    return sp_fail_errno(err, "a name for the run's memory");
-  }
-  return sw_regions_make(sw_regions_base(), d->run.nonce, d->run.slots_dir, err);
-}
-
-/* From a checkpoint that --ckpt_path names, or from the beginning. */
-static sp_status start_fresh(struct sw_driver *d, struct sp_err *err) {
-  const char *which = d->job->root.ckpt_path;
-  sp_status st = which ? sw_find_whole_ckpt(d->client, d->job, which, d->run.resumed, err) : SP_OK;
-  return st ? st : new_regions(d, err);
-}
-
 static sp_status prepare(struct sw_driver *d, struct sp_err *err) {
-  sp_status st =
-      sp_job_load(d->job_file, (const char *const *)d->args, (size_t)d->n_args, &d->job, err);
-  d->run.started = sp_wall_now(sp_clock_system());
-  return st ? st : start_fresh(d, err);
+  const char *const *args = (const char *const *)d->args;
+  sp_status st = sp_job_load(d->job_file, args, (size_t)d->n_args, &d->job, err);
+  return st ? st : sw_run_begin(d->client, d->job, &d->run, err);
 }
 
 /* ---- the end */
@@ -148,8 +128,8 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
   sp_status st = prepare(d, &err);
   int64_t since = sp_mono_now(sp_clock_system()).ns;
   st = st ? st
-          : sw_driver_run(d, (int32_t)d->job->trainer.ranks, (int32_t)d->job->trainer.lanes, 0,
-                          &err);
+          : sw_driver_run(d, (int32_t)d->job->trainer.ranks, (int32_t)d->job->trainer.lanes,
+                          d->run.generation, &err);
   if (!st) {
     if (d->has_books) {
       tell_stop(d);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "proto/base/fault.h"
+#include "proto/base/mem.h"
 
 static sp_status map(struct sw_books *b, const char *name, size_t least, void **out_p,
                      size_t *out_bytes, struct sp_err *err) {
@@ -133,6 +134,32 @@ void sw_books_look(struct sw_books *b, struct sw_committed *out, struct stk_orde
     }
   }
   take_rows(b, out->journal.rows_head);
+}
+
+/* What may differ between two pages that save the same. */
+static void forget_names(struct stk_control *c) {
+  c->seq = 0;
+  c->elapsed_ns = 0;
+  memset(c->ckpt, 0, sizeof c->ckpt);
+  memset(c->log_position, 0, sizeof c->log_position);
+}
+
+bool sw_books_is_saved(const struct sw_books *b, const struct stk_order *o) {
+  struct stk_order *before = b->orders[(o->seq + 1) % 2];
+  bool same = before->seq + 1 == o->seq && before->step == o->step && before->slot == o->slot &&
+              atomic_load_explicit(&before->state, memory_order_acquire) == STK_ORDER_DONE;
+  struct stk_control *pages = same ? sp_alloc(2 * b->control_bytes) : NULL;
+  if (!pages) {
+    return false;
+  }
+  struct stk_control *second = (struct stk_control *)(void *)((uint8_t *)pages + b->control_bytes);
+  memcpy(pages, stk_state_order_page(before), b->control_bytes);
+  memcpy(second, stk_state_order_page((struct stk_order *)(uintptr_t)o), b->control_bytes);
+  forget_names(pages);
+  forget_names(second);
+  same = memcmp(pages, second, b->control_bytes) == 0;
+  sp_free(pages);
+  return same;
 }
 
 void sw_books_answer(struct stk_order *o, sp_status st, const char *text) {

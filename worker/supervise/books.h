@@ -44,6 +44,10 @@ struct sw_committed sw_books_committed(const struct sw_books *b);
  * NULL. */
 void sw_books_look(struct sw_books *b, struct sw_committed *out, struct stk_order **out_order);
 
+/* Whether the order before this one saved the same: the same step, and a page that differs in
+ * nothing but what was published under which name. */
+bool sw_books_is_saved(const struct sw_books *b, const struct stk_order *o);
+
 /* Answers an order and wakes who waits for it. */
 void sw_books_answer(struct stk_order *o, sp_status st, const char *text);
 

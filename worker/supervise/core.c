@@ -325,7 +325,7 @@ static void on_stop(struct sw_step *s) {
   if (c->stop_asked) {
     if (is_signal && !c->kill_all) {
       begin_end(s, SW_END_CANCELED, SP_EXIT_JOB_CANCELED, SP_ECANCELED,
-                "stopped at once; what is committed stays where it is");
+                "stopped at once; steps after the newest checkpoint are lost");
       c->kill_all = true;
     }
     return;

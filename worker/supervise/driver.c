@@ -13,7 +13,7 @@
 #include "proto/base/fault.h"
 #include "worker/supervise/zygote.h"
 
-enum { TICK_MS = 20 };
+enum { TICK_MS = 20, WATCH_TICKS = 5 }; /* the watch looks every 100 ms */
 
 static int64_t now_ns(void) {
   return sp_mono_now(sp_clock_system()).ns;
@@ -39,7 +39,7 @@ struct sw_committed sw_driver_look(struct sw_driver *d) {
     return now;
   }
   sw_books_look(&d->books, &now, &o);
-  if (o) {
+  if (o && !sw_driver_link(d, o)) {
     d->order = o;
     d->order_since_ns = now_ns();
     sw_driver_event(d, (struct sw_event){.kind = SW_EV_ORDER, .order = o->seq, .slot = o->slot});
@@ -63,6 +63,7 @@ static void ask_lead(struct sw_driver *d, uint32_t what) {
 
 static void abort_group(struct sw_driver *d) {
   (void)SP_FAULT("supervisor.abort");
+  sw_watch_open(&d->watch, 0);
   if (d->has_books) {
     stk_group_abort(d->books.group);
   }
@@ -120,7 +121,8 @@ static void carry_out(struct sw_driver *d, const struct sw_action *a) {
       sw_driver_acknowledge(d, a);
       break;
     case SW_DO_ANSWER:
-      break; /* nobody can ask yet */
+      sw_driver_answer(d, a);
+      break;
     case SW_DO_TELL:
       sw_driver_tell(d, a);
       break;
@@ -170,6 +172,9 @@ static void on_tick(uv_timer_t *t) {
   struct sw_driver *d = t->data;
   if (d->client->gone && d->core.phase < SW_PHASE_ENDING && !d->core.stop_asked) {
     sw_driver_event(d, (struct sw_event){.kind = SW_EV_CLIENT_GONE});
+  }
+  if (++d->ticks % WATCH_TICKS == 0) {
+    sw_driver_watch(d);
   }
   sw_driver_event(d, (struct sw_event){.kind = SW_EV_PROGRESS});
 }
@@ -221,6 +226,7 @@ sp_status sw_driver_run(struct sw_driver *d, int32_t n_ranks, int32_t n_lanes, u
   if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
     return sp_fail_errno(err, "the supervisor cannot adopt its ranks");
   }
+  sw_watch_init(&d->watch, &(struct sw_watch_config){0});
   sp_status st = sw_core_init(&d->core, &c, err);
   st = st ? st : open_loop(d, err);
   if (st) {
@@ -236,6 +242,11 @@ sp_status sw_driver_run(struct sw_driver *d, int32_t n_ranks, int32_t n_lanes, u
   }
   (void)sw_driver_look(d); /* the last rows */
   sw_driver_close_streams(d);
+  if (d->control) {
+    sp_control_server_close(d->control, NULL, NULL);
+    d->control = NULL;
+    uv_run(&d->loop, UV_RUN_NOWAIT);
+  }
   uv_walk(&d->loop, close_handle, NULL);
   uv_run(&d->loop, UV_RUN_DEFAULT);
   (void)uv_loop_close(&d->loop);

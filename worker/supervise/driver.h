@@ -11,12 +11,15 @@
 
 #include "proto/base/arena.h"
 #include "proto/job/job.h"
+#include "proto/net/control_server.h"
 #include "proto/run/run_file.h"
 #include "proto/wire/supervise.h"
 #include "worker/publish.h"
 #include "worker/supervise/books.h"
 #include "worker/supervise/chronicle.h"
 #include "worker/supervise/core.h"
+#include "worker/supervise/run.h"
+#include "worker/supervise/watch.h"
 
 enum { SW_QUEUE = 256, SW_FORKS_MAX = 256 };
 
@@ -35,19 +38,6 @@ struct sw_stream {
   sp_event_reader *reader;
   uint64_t order;             /* persister */
   char words[SW_CAUSE_WORDS]; /* the error that it reported, for its death */
-};
-
-/* What a run is, as far as one supervisor after another must know. */
-struct sw_run {
-  char dir[PATH_MAX]; /* "": not made yet */
-  char ckpt_dir[PATH_MAX];
-  char slots_dir[PATH_MAX];
-  char resumed[PATH_MAX]; /* checkpoint that the state came from, "" */
-  uint64_t nonce;
-  bool from_slots; /* the regions stood already */
-  bool goes_on;    /* in a directory of before: --resume */
-  int lock_fd;
-  struct sp_wall started;
 };
 
 /* A death that nothing has followed yet, for the sentence of the recovery. */
@@ -82,11 +72,14 @@ struct sw_driver {
   struct sw_books books;
   bool has_books;
   struct sw_chronicle chronicle;
+  sp_control_server *control;
+  struct sw_watch watch;
+  int64_t deaths, recoveries;
   struct sw_core core;
   struct sw_actions actions;
   struct sw_event queue[SW_QUEUE];
   char queue_text[SW_QUEUE][SW_CORE_TEXT];
-  unsigned queue_head, queue_tail;
+  unsigned queue_head, queue_tail, ticks;
   bool pumping;
   uv_loop_t loop;
   uv_timer_t wake, tick;
@@ -140,6 +133,16 @@ void sw_driver_kill_unknown(struct sw_driver *d);
 void sw_driver_reap(struct sw_driver *d);
 void sw_driver_close_streams(struct sw_driver *d);
 
+/* ---- driver_control.c: who asks from outside */
+
+/* Listens on RUN/control.sock; a failure is told, and the run goes on without. */
+void sw_driver_listen(struct sw_driver *d);
+void sw_driver_answer(struct sw_driver *d, const struct sw_action *a);
+
+/* ---- driver_watch.c: who hangs, who is slow */
+
+void sw_driver_watch(struct sw_driver *d);
+
 /* ---- driver_run.c: the run's directory, what is told, what is published */
 
 /* The zygote is ready for the first time: directory, loggers, books. */
@@ -149,6 +152,8 @@ SP_NODISCARD sp_status sw_driver_write_run(struct sw_driver *d, sp_run_state sta
                                            struct sp_err *err);
 void sw_driver_write_generation(struct sw_driver *d, uint32_t generation, int32_t n_ranks);
 void sw_driver_publish(struct sw_driver *d);
+/* An order for what was just saved: new names for it, and the answer. False: it is not one. */
+bool sw_driver_link(struct sw_driver *d, struct stk_order *o);
 void sw_driver_acknowledge(struct sw_driver *d, const struct sw_action *a);
 void sw_driver_tell(struct sw_driver *d, const struct sw_action *a);
 

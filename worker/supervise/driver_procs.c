@@ -345,6 +345,7 @@ void sw_driver_open(struct sw_driver *d, const struct sw_action *a) {
   atomic_store_explicit(&d->books.group->stop, 0, memory_order_relaxed);
   (void)SP_FAULT("supervisor.open");
   stk_group_open(d->books.group, a->generation, (uint32_t)a->n_ranks);
+  sw_watch_open(&d->watch, a->n_ranks);
   for (struct sw_stream *s = d->streams; s; s = s->next) {
     if (s->role == SW_ROLE_RANK) {
       tell(s, (struct sp_supervise){.kind = SP_SUPERVISE_OPEN, .u.open = {a->generation}}, -1);

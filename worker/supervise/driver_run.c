@@ -1,19 +1,14 @@
 /* What a run leaves behind and says: directory, run.json, loggers, chronicle, events, checkpoints.
  * See driver.h. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "proto/base/fault.h"
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
 #include "worker/supervise/driver.h"
-
-enum { BOOT_ID = 64 };
 
 /* ---- the directory */
 
@@ -22,33 +17,10 @@ static void tell_chronicle_trouble(void *ctx, const char *text) {
   sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", text);
 }
 
-static sp_status lock_run(struct sw_driver *d, struct sp_err *err) {
-  char path[PATH_MAX + 16];
-  snprintf(path, sizeof path, "%s/lock", d->run.dir);
-  if (d->run.lock_fd >= 0) {
-    return SP_OK; /* a run that goes on was locked before anything was read */
-  }
-  d->run.lock_fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-  if (d->run.lock_fd < 0 || flock(d->run.lock_fd, LOCK_EX | LOCK_NB) != 0) {
-    return sp_fail_errno(err, "the lock of the run, %s", path);
-  }
-  return SP_OK;
-}
-
-static void boot_id(char out[BOOT_ID]) {
-  char *text = NULL;
-  size_t n;
-  *out = '\0';
-  if (sp_file_read("/proc/sys/kernel/random/boot_id", 4096, &text, &n, NULL) == SP_OK) {
-    snprintf(out, BOOT_ID, "%.*s", (int)strcspn(text, "\n"), text);
-    sp_free(text);
-  }
-}
-
 sp_status sw_driver_write_run(struct sw_driver *d, sp_run_state state, struct sp_err *err) {
-  char nonce[24], boot[BOOT_ID], cwd[PATH_MAX] = "", ckpt_dir[2 * PATH_MAX];
+  char nonce[24], boot[SW_BOOT_ID], cwd[PATH_MAX] = "", ckpt_dir[2 * PATH_MAX];
   snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)d->run.nonce);
-  boot_id(boot);
+  sw_run_boot_id(boot);
   if (!getcwd(cwd, sizeof cwd)) {
     *cwd = '\0';
   }
@@ -122,7 +94,7 @@ static void finish_order(struct sw_driver *d) {
   struct sp_err err = {0};
   if (d->run.from_slots && o->seq == now.journal.order_seq &&
       atomic_load(&o->state) == STK_ORDER_OPEN &&
-      sw_publish_order(&d->publish, o, NULL, &d->published, &err) == SP_OK) {
+      sw_publish_order(&d->publish, o, NULL, "", &d->published, &err) == SP_OK) {
     sw_books_answer(o, SP_OK, "");
   }
 }
@@ -140,7 +112,9 @@ static void chronicle_start(struct sw_driver *d) {
 }
 
 sp_status sw_driver_on_ready(struct sw_driver *d, const struct sp_ready *r, struct sp_err *err) {
+  struct sp_err ignored = {0};
   keep_numbers(d, r);
+  d->generation = d->run.generation;
   sp_status st = sw_books_open(d->run.slots_dir, &d->books, err);
   st = st ? st : open_logs(d, r, err);
   if (st) {
@@ -152,14 +126,19 @@ sp_status sw_driver_on_ready(struct sw_driver *d, const struct sp_ready *r, stru
   }
   set_ckpt_dir(d);
   sw_publish_init(&d->publish, d->run.ckpt_dir, d->run.resumed, d->run.nonce);
-  st = lock_run(d, err);
+  st = sw_run_lock(&d->run, err);
   st = st ? st : sw_driver_write_run(d, SP_RUN_RUNNING, err);
   if (st) {
     return st;
   }
+  if (stk_ckpt_sweep(d->run.ckpt_dir, (int64_t)d->run.generation + 1, 0, &ignored)) {
+    sw_emit_text(d->client, SP_TEXT_WARNING, "leftovers in %s stay: %s\n", d->run.ckpt_dir,
+                 ignored.text);
+  }
   finish_order(d);
   d->has_books = true;
   chronicle_start(d);
+  sw_driver_listen(d);
   if (d->write_pending) {
     uint32_t generation = d->write_pending;
     d->write_pending = 0;
@@ -191,7 +170,7 @@ static void publish_work(uv_work_t *w) {
   struct sw_driver *d = w->data;
   d->publish_err = (struct sp_err){0};
   d->publish_status =
-      sw_publish_order(&d->publish, d->order, &d->receipt, &d->published, &d->publish_err);
+      sw_publish_order(&d->publish, d->order, &d->receipt, "", &d->published, &d->publish_err);
 }
 
 static void publish_done(uv_work_t *w, int status) {
@@ -250,6 +229,20 @@ void sw_driver_acknowledge(struct sw_driver *d, const struct sw_action *a) {
   d->order = NULL;
 }
 
+bool sw_driver_link(struct sw_driver *d, struct stk_order *o) {
+  struct sw_published done;
+  struct sp_err err = {0};
+  char manifest[PATH_MAX + 80];
+  snprintf(manifest, sizeof manifest, "%s/%s/MANIFEST", d->run.ckpt_dir, d->published.saved.name);
+  if (!*d->published.saved.name || access(manifest, R_OK) != 0 ||
+      !sw_books_is_saved(&d->books, o) ||
+      sw_publish_order(&d->publish, o, NULL, d->published.saved.name, &done, &err)) {
+    return false;
+  }
+  sw_books_answer(o, SP_OK, "");
+  return true;
+}
+
 /* ---- what is told */
 
 static void tell_started(struct sw_driver *d) {
@@ -294,6 +287,7 @@ static void tell_opened(struct sw_driver *d, const struct sw_action *a) {
 static void tell_died(struct sw_driver *d, const struct sw_action *a) {
   struct sw_incident *i = &d->incident;
   struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_DEATH);
+  d->deaths++;
   if (a->role == SW_ROLE_RANK) {
     snprintf(i->who, sizeof i->who, i->n ? "%d ranks" : "rank %d", i->n ? i->n + 1 : a->rank);
     snprintf(i->cause, sizeof i->cause, "%s", a->cause->text);
@@ -312,6 +306,7 @@ static void tell_died(struct sw_driver *d, const struct sw_action *a) {
 
 static void tell_recovered(struct sw_driver *d, const struct sw_action *a) {
   struct sw_incident *i = &d->incident;
+  d->recoveries++;
   double ms = (double)a->ns * 1e-6;
   struct sp_event ev = {.kind = SP_EVENT_RECOVERY,
                         .u.recovery = {.who = i->who,

@@ -154,6 +154,7 @@ static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *
     if (stk_group_aborted(r->z->group)) {
       return;
     }
+    stk_group_beat(&r->z->group->rank[r->rank], STK_GROUP_SAVE);
     pause_ns(ROOM_NS);
   }
   if (sw_rows_put(r->z->rows, &r->rows_head, step, n, names, values, &err)) {
@@ -186,6 +187,7 @@ static sp_status host_wait(void *ctx, const struct stk_order *order, struct sp_e
   const struct rank *r = ctx;
   struct timespec look = {0, LOOK_NS};
   _Atomic uint32_t *word = (_Atomic uint32_t *)(uintptr_t)&order->state;
+  stk_group_beat(&r->z->group->rank[r->rank], STK_GROUP_SAVE);
   while (atomic_load_explicit(word, memory_order_acquire) == STK_ORDER_OPEN) {
     if (stk_group_aborted(r->z->group)) {
       return sp_fail(err, SP_ECANCELED, "the generation is over");

@@ -76,7 +76,7 @@ static void test_session_crash_reports_signal_place_and_last_words(void **state)
   assert_int_equal(r.code, SP_EXIT_JOB_FAILED);
   contains(r.err, "error: stoker-worker was killed by SIGSEGV (Segmentation fault)");
   contains(r.err, "newest checkpoint: /ckpt\n");
-  contains(r.err, "go on with: stoker fit crash --ckpt_path /ckpt\n");
+  contains(r.err, "go on at the newest committed step with: stoker fit crash --resume\n");
   contains(r.err, "its last words:\n  something is wrong\n");
   outcome_free(&r);
 }
@@ -98,7 +98,7 @@ static void test_session_interrupt_asks_the_worker_to_stop(void **state) {
   outcome_free(&r);
 }
 
-static void test_session_second_interrupt_kills_at_once(void **state) {
+static void test_session_third_interrupt_kills_at_once(void **state) {
   (void)state;
   struct outcome r = run_session("stubborn", true);
   assert_int_equal(r.code, SP_EXIT_JOB_CANCELED);
@@ -198,6 +198,7 @@ static int fake_worker(const char *part) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
   sigprocmask(SIG_BLOCK, &set, NULL);
   uint32_t protocol = strcmp(part, "old") == 0 ? 7 : SP_EVENT_PROTOCOL;
   say(&(struct sp_event){.kind = SP_EVENT_HELLO, .u.hello = {.protocol = protocol}});
@@ -222,6 +223,8 @@ static int fake_worker(const char *part) {
     wait_for(SIGTERM);
     if (strcmp(part, "stubborn") == 0) {
       kill(getppid(), SIGINT);
+      wait_for(SIGINT);
+      kill(getppid(), SIGINT);
       wait_for(SIGTERM);
     }
     say_result(SP_ECANCELED, SP_EXIT_JOB_CANCELED);
@@ -244,7 +247,7 @@ int main(int argc, char **argv) {
       tt_test(test_session_crash_reports_signal_place_and_last_words),
       tt_test(test_session_without_a_result_is_a_failure),
       tt_test(test_session_interrupt_asks_the_worker_to_stop),
-      tt_test(test_session_second_interrupt_kills_at_once),
+      tt_test(test_session_third_interrupt_kills_at_once),
       tt_test(test_session_interrupt_of_a_listing_ends_it),
       tt_test(test_session_nonsense_on_the_wire_is_refused),
       tt_test(test_session_of_another_protocol_is_refused),

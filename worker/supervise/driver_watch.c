@@ -1,0 +1,110 @@
+/* Progress pages and the kernel's view of the ranks, for the watch. See driver.h and watch.h. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "engine/comm/tree.h"
+#include "proto/base/clock.h"
+#include "worker/supervise/driver.h"
+
+_Static_assert((int)SW_WATCH_RANKS == (int)STK_RANKS_MAX, "one page for each rank");
+
+static sw_watch_class class_of(uint32_t phase) {
+  switch (phase) {
+    case STK_GROUP_IDLE:
+    case STK_GROUP_BARRIER:
+      return SW_WATCH_WAIT;
+    case STK_GROUP_EVALUATE:
+      return SW_WATCH_OTHER;
+    case STK_GROUP_SAVE:
+    case STK_GROUP_HOOK:
+      return SW_WATCH_LONG;
+    default:
+      return SW_WATCH_WORK;
+  }
+}
+
+/* State letter and CPU time out of /proc/PID/stat, whose second field may hold anything. */
+static void look_at_process(int64_t pid, struct sw_watch_rank *r) {
+  char path[48], text[1024];
+  unsigned long user = 0, system = 0;
+  snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+  if (fd >= 0) {
+    close(fd);
+  }
+  text[n > 0 ? n : 0] = '\0';
+  const char *rest = strrchr(text, ')');
+  r->cpu_ns = -1;
+  if (rest && sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &r->state,
+                     &user, &system) == 3) {
+    r->cpu_ns = (int64_t)(user + system) * (INT64_C(1000000000) / sysconf(_SC_CLK_TCK));
+  }
+}
+
+static int64_t pid_of(const struct sw_driver *d, int32_t rank) {
+  return rank < SW_RANKS_MAX ? d->core.ranks[rank].pid : 0;
+}
+
+static void read_page(const struct sw_driver *d, int32_t rank, struct sw_watch_rank *out) {
+  const struct stk_group_rank *p = &d->books.group->rank[rank];
+  int64_t lo = 0, hi = 0;
+  uint32_t phase = atomic_load_explicit(&p->phase, memory_order_relaxed);
+  stk_tree_share(d->lanes, rank, d->n_ranks, &lo, &hi);
+  *out =
+      (struct sw_watch_rank){.is_there = pid_of(d, rank) > 0,
+                             .kind = class_of(phase),
+                             .phase = phase < SW_WATCH_PHASES ? phase : 0,
+                             .phase_text = stk_group_phase_text(phase),
+                             .n_lanes = (int32_t)(hi - lo),
+                             .step = atomic_load_explicit(&p->step, memory_order_relaxed),
+                             .sequence = atomic_load_explicit(&p->sequence, memory_order_relaxed),
+                             .beat_ns = atomic_load_explicit(&p->beat_ns, memory_order_relaxed),
+                             .busy_ns = atomic_load_explicit(&p->busy_ns, memory_order_relaxed)};
+  if (out->is_there) {
+    look_at_process(pid_of(d, rank), out);
+  }
+}
+
+static void tell_straggler(struct sw_driver *d, const struct sw_verdict *v) {
+  struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_STRAGGLER);
+  sw_emit_text(d->client, SP_TEXT_WARNING, "rank %d %s\n", v->rank, v->text);
+  e.generation = d->generation;
+  e.rank = v->rank;
+  e.step = sw_books_committed(&d->books).step;
+  e.text = v->text;
+  sw_chronicle_append(&d->chronicle, &e);
+}
+
+void sw_driver_watch(struct sw_driver *d) {
+  struct sw_watch_rank pages[SW_WATCH_RANKS];
+  struct sw_verdict v;
+  if (!d->has_books || d->core.phase == SW_PHASE_OVER) {
+    return;
+  }
+  int32_t n = d->n_ranks < SW_WATCH_RANKS ? d->n_ranks : SW_WATCH_RANKS;
+  for (int32_t r = 0; r < n; r++) {
+    read_page(d, r, &pages[r]);
+  }
+  sw_watch_look(&d->watch, sp_mono_now(sp_clock_system()).ns, pages, n, &v);
+  if (v.kind == SW_VERDICT_STRAGGLER) {
+    tell_straggler(d, &v);
+  } else if (v.kind != SW_VERDICT_NONE) {
+    struct sw_incident *i = &d->incident; /* what is told if it leaves instead of dying */
+    if (i->n == 0) {
+      snprintf(i->who, sizeof i->who, "rank %d", v.rank);
+      snprintf(i->cause, sizeof i->cause, "%s", v.text);
+      i->rank = v.rank;
+      i->step = sw_books_committed(&d->books).step;
+    }
+    sw_driver_event(
+        d, (struct sw_event){
+               .kind = SW_EV_HANG,
+               .rank = v.rank,
+               .cause_kind = v.kind == SW_VERDICT_STOPPED ? SW_CAUSE_STOPPED : SW_CAUSE_HANG,
+               .text = v.text});
+  }
+}
