@@ -267,10 +267,36 @@ const char *sc_run_state_word(const struct sc_run *r) {
   return sp_run_state_name(r->file.state);
 }
 
+static bool is_live(const struct sc_run *r) {
+  return r->live.state && *r->live.state;
+}
+
+static void put_step(struct sp_buf *b, const struct sc_run *r) {
+  const struct sc_history *h = &r->history;
+  char time[SP_WALL_TEXT];
+  if (is_live(r)) {
+    sp_buf_printf(b, "step        %" PRId64, r->live.step);
+    if (r->live.total_steps >= 0) {
+      sp_buf_printf(b, " of %" PRId64, r->live.total_steps);
+    }
+    sp_buf_printf(b, ", epoch %" PRId64 "\n", r->live.epoch);
+    return;
+  }
+  sp_buf_printf(b, "step        %" PRId64, h->step);
+  if (h->n_entries > 0) {
+    sp_wall_text(h->last_time, time);
+    sp_buf_printf(b, " (the chronicle's newest, of %s)", time);
+  }
+  sp_buf_putc(b, '\n');
+}
+
 static void put_state(struct sp_buf *b, const struct sc_run *r) {
   sp_buf_printf(b, "state       %s", sc_run_state_word(r));
-  if (r->life == SC_LIFE_RUNNING) {
-    sp_buf_printf(b, ", supervisor %" PRId64, r->file.pid);
+  if (is_live(r)) {
+    sp_buf_printf(b, "%s%s, supervisor %" PRId64, strcmp(r->live.state, "running") ? ", " : "",
+                  strcmp(r->live.state, "running") ? r->live.state : "", r->live.pid);
+  } else if (r->life == SC_LIFE_RUNNING) {
+    sp_buf_printf(b, ", supervisor %" PRId64 " (does not answer)", r->file.pid);
   } else if (r->life == SC_LIFE_BROKEN) {
     sp_buf_printf(b, ": its supervisor %" PRId64 " is gone; `stoker fit %s --resume %s` goes on",
                   r->file.pid, r->file.job_file, r->dir);
@@ -336,13 +362,9 @@ void sc_run_put(struct sp_buf *b, const struct sc_run *r) {
   sp_buf_printf(b, "\nmodel       %s, ", f->model);
   put_plural(b, f->lanes, "lane", "lanes");
   sp_buf_puts(b, ", ");
-  put_plural(b, f->ranks, "rank", "ranks");
-  sp_buf_printf(b, ", generation %" PRId64 "\nstep        %" PRId64, f->generation, h->step);
-  if (h->n_entries > 0) {
-    sp_wall_text(h->last_time, time);
-    sp_buf_printf(b, " (the chronicle's newest, of %s)", time);
-  }
-  sp_buf_putc(b, '\n');
+  put_plural(b, is_live(r) ? r->live.ranks : f->ranks, "rank", "ranks");
+  sp_buf_printf(b, ", generation %" PRId64 "\n", is_live(r) ? r->live.generation : f->generation);
+  put_step(b, r);
   put_recoveries(b, h);
   put_checkpoints(b, h);
   if (*f->slots_dir) {
@@ -384,8 +406,10 @@ void sc_run_put_json(struct sp_buf *b, const struct sc_run *r) {
       "{s:s, s:s, s:I, s:o, s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:s, s:b, s:s, s:I}",
       "run", r->dir, "state", sc_run_state_word(r), "pid", (json_int_t)f->pid, "started",
       json_time(f->started), "job_file", f->job_file, "cwd", f->cwd, "args", json_args(f), "model",
-      f->model, "lanes", (json_int_t)f->lanes, "ranks", (json_int_t)f->ranks, "generation",
-      (json_int_t)f->generation, "step", (json_int_t)h->step, "starts", (json_int_t)h->n_starts,
+      f->model, "lanes", (json_int_t)f->lanes, "ranks",
+      (json_int_t)(is_live(r) ? r->live.ranks : f->ranks), "generation",
+      (json_int_t)(is_live(r) ? r->live.generation : f->generation), "step",
+      (json_int_t)(is_live(r) ? r->live.step : h->step), "starts", (json_int_t)h->n_starts,
       "slots_dir", f->slots_dir, "slots_there", (int)r->slots_there, "checkpoint", h->checkpoint,
       "checkpoint_step", (json_int_t)(*h->checkpoint ? h->checkpoint_step : -1));
   json_t *more = json_pack(

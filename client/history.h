@@ -9,6 +9,7 @@
 #include "proto/base/buf.h"
 #include "proto/run/chronicle.h"
 #include "proto/run/run_file.h"
+#include "proto/wire/control.h"
 
 /* "2026-11-30T01:46:45.123Z  2  death  rank 1 at step 57: ..." and a newline. */
 void sc_history_put_entry(struct sp_buf *b, const struct sp_chronicle_entry *e);
@@ -50,7 +51,8 @@ struct sc_run {
   struct sp_run_file file;
   struct sc_history history;
   sc_life life;
-  bool slots_there; /* slots_dir exists, of this boot */
+  struct sp_control_status live; /* what its supervisor says now; state "" when it was not asked */
+  bool slots_there;              /* slots_dir exists, of this boot */
 };
 
 /* "running", "interrupted", or the state's own name. */

@@ -37,6 +37,13 @@ static const char events_details[] =
     "Columns: time, generation, kind, what. -o json prints the chronicle's own "
     "lines.\n" RUN_DETAILS;
 
+static const char scale_details[] =
+    "M is 1 to the job's lanes. The change happens at the next step; the result stays the "
+    "same.\n" RUN_DETAILS;
+
+static const char stop_details[] =
+    "  --now         at once: what came after the newest checkpoint is lost\n" RUN_DETAILS;
+
 static const struct sc_verb verbs[] = {
     {.name = "fit",
      .args = "JOB [--ranks N] [--resume [RUN]] [--ckpt_path PATH|last|best] [--key value]...",
@@ -114,6 +121,16 @@ static const struct sc_verb verbs[] = {
      .summary = "list everything that happened to a run",
      .details = events_details,
      .run = sc_verb_events},
+    {.name = "scale",
+     .args = "RUN --ranks M",
+     .summary = "change the number of processes of a run while it trains",
+     .details = scale_details,
+     .run = sc_verb_scale},
+    {.name = "stop",
+     .args = "RUN [--now]",
+     .summary = "stop a run at its next step, with a checkpoint",
+     .details = stop_details,
+     .run = sc_verb_stop},
     {.name = "doctor",
      .args = "[-o json]",
      .summary = "check this machine and installation",

@@ -39,6 +39,8 @@ int sc_verb_init(const struct sc_verb *verb, char *const *args);
 int sc_verb_doctor(const struct sc_verb *verb, char *const *args);
 int sc_verb_events(const struct sc_verb *verb, char *const *args);
 int sc_verb_show(const struct sc_verb *verb, char *const *args);
+int sc_verb_scale(const struct sc_verb *verb, char *const *args);
+int sc_verb_stop(const struct sc_verb *verb, char *const *args);
 int sc_verb_version(const struct sc_verb *verb, char *const *args);
 int sc_verb_help(const struct sc_verb *verb, char *const *args);
 

@@ -4,7 +4,7 @@
 #include "client/verb.h"
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
-#include "proto/wire/event.h"
+#include "proto/wire/control.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +15,8 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { STATUS_MS = 2000 };
 
 static const struct timespec follow_every = {.tv_nsec = 200 * 1000 * 1000};
 
@@ -251,10 +253,23 @@ static sc_life life_of(const struct sp_run_file *f) {
   return lives && is_of_this_boot(f->boot_id) ? SC_LIFE_RUNNING : SC_LIFE_BROKEN;
 }
 
+/* Asks the supervisor, if there is one: then what it says counts, and it lives for sure. */
+static void ask_status(struct sc_run *r, sp_event_reader *reader) {
+  const struct sp_control *answer;
+  struct sp_control m = {.kind = SP_CONTROL_STATUS_REQUEST};
+  if (sp_control_call(r->dir, &m, STATUS_MS, reader, &answer, NULL) == SP_OK &&
+      answer->kind == SP_CONTROL_STATUS) {
+    r->live = answer->u.status;
+    r->life = SC_LIFE_RUNNING;
+  }
+}
+
 static sp_status show(const char *dir, bool json, struct sp_buf *b, struct sp_err *err) {
   struct sp_arena arena = {0};
   struct sc_run r = {.dir = dir};
-  sp_status status = sp_run_file_read(dir, &r.file, &arena, err);
+  sp_event_reader *reader = sp_event_reader_new();
+  sp_status status =
+      reader ? sp_run_file_read(dir, &r.file, &arena, err) : sp_fail(err, SP_ENOMEM, "no memory");
   if (status == SP_OK) {
     status = read_history(dir, &r.history, err);
   }
@@ -262,6 +277,9 @@ static sp_status show(const char *dir, bool json, struct sp_buf *b, struct sp_er
     r.life = life_of(&r.file);
     r.slots_there =
         *r.file.slots_dir && access(r.file.slots_dir, F_OK) == 0 && is_of_this_boot(r.file.boot_id);
+    if (r.file.state == SP_RUN_RUNNING) {
+      ask_status(&r, reader);
+    }
     if (json) {
       sc_run_put_json(b, &r);
     } else {
@@ -269,6 +287,7 @@ static sp_status show(const char *dir, bool json, struct sp_buf *b, struct sp_er
     }
   }
   sc_history_fini(&r.history);
+  sp_event_reader_free(reader);
   sp_arena_clear(&arena);
   return status;
 }

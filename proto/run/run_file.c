@@ -59,11 +59,11 @@ static bool is_nonce(const char *s) {
 }
 
 static bool is_absolute_or_empty(const char *s) {
-  return *s == '\0' || *s == '/';
+  return !s || *s == '\0' || *s == '/';
 }
 
 static sp_status check(const struct sp_run_file *f, struct sp_err *err) {
-  if (!is_nonce(f->nonce)) {
+  if (!f->nonce || !is_nonce(f->nonce)) {
     return sp_fail(err, SP_ECORRUPT, "%s: the nonce is not 8 to 32 hexadecimal digits",
                    SP_RUN_FILE);
   }

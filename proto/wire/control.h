@@ -82,8 +82,8 @@ SP_NODISCARD sp_status sp_control_next(sp_event_reader *r, const struct sp_contr
                                        struct sp_err *err);
 
 /* Asks the supervisor of a run directory and waits for the answer, which is valid until the reader
- * is freed; the request's id is set here. Blocks at most timeout_ms. SP_ENOENT: nobody answers
- * there. SP_ECANCELED: the supervisor went away, or did not answer in time. A Refused answer is
+ * is freed; the request's id is set here. Blocks at most timeout_ms. SP_ENOENT: nobody listens
+ * there. SP_ECANCELED: no answer in time. SP_EIO: the supervisor went away. A Refused answer is
  * given as the error that it holds. */
 SP_NODISCARD sp_status sp_control_call(const char *run_dir, const struct sp_control *request,
                                        int timeout_ms, sp_event_reader *r,

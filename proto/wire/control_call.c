@@ -31,7 +31,7 @@ static sp_status receive(int fd, int64_t deadline_ns, sp_event_reader *r,
       return status;
     }
     if (eof) {
-      return sp_fail(err, SP_ECANCELED, "the supervisor went away before it answered");
+      return sp_fail(err, SP_EIO, "the supervisor went away before it answered");
     }
     status = await(fd, deadline_ns, err);
     if (status == SP_OK) {

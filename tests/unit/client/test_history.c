@@ -199,7 +199,7 @@ static void test_run_page(void **state) {
   add_recovery(&r.history, 3, 45);
   page(&r, sc_run_put,
        "run         /runs/a\n"
-       "state       running, supervisor 77\n"
+       "state       running, supervisor 77 (does not answer)\n"
        "job         job.yaml --ranks 2, in /home/a\n"
        "started     2024-02-29T12:34:56.123Z\n"
        "model       gpt, 4 lanes, 2 ranks, generation 2\n"
@@ -207,6 +207,34 @@ static void test_run_page(void **state) {
        "deaths      1, the last: rank 1 at step 57: killed by signal 9, SIGKILL\n"
        "recovered   2 times, p50 31.0 ms, at most 45.0 ms, 2 steps recomputed\n"
        "slots       /dev/shm/s\n");
+  sc_history_fini(&r.history);
+}
+
+static void test_run_page_of_a_live_run_says_what_its_supervisor_says(void **state) {
+  (void)state;
+  struct sc_run r = sample();
+  struct sp_chronicle_entry e = entry(SP_CHRONICLE_START, 1, 57);
+  add(&r.history, &e);
+  r.live = (struct sp_control_status){.state = "forming",
+                                      .pid = 99,
+                                      .step = 60,
+                                      .epoch = 1,
+                                      .total_steps = 300,
+                                      .generation = 5,
+                                      .ranks = 3};
+  page(&r, sc_run_put,
+       "run         /runs/a\n"
+       "state       running, forming, supervisor 99\n"
+       "job         job.yaml --ranks 2, in /home/a\n"
+       "started     2024-02-29T12:34:56.123Z\n"
+       "model       gpt, 4 lanes, 3 ranks, generation 5\n"
+       "step        60 of 300, epoch 1\n"
+       "slots       /dev/shm/s\n");
+  struct sp_buf b;
+  sp_buf_init(&b, 1 << 16);
+  sc_run_put_json(&b, &r);
+  assert_non_null(strstr(b.data, "\"ranks\":3,\"generation\":5,\"step\":60,"));
+  sp_buf_free(&b);
   sc_history_fini(&r.history);
 }
 
@@ -256,6 +284,7 @@ int main(void) {
       tt_test(test_history_long_text_is_cut_in_front_of_a_character),
       tt_test(test_history_without_memory_says_so),
       tt_test(test_run_page),
+      tt_test(test_run_page_of_a_live_run_says_what_its_supervisor_says),
       tt_test(test_run_page_of_an_interrupted_run_says_how_it_goes_on),
       tt_test(test_run_json),
   };

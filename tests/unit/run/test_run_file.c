@@ -82,6 +82,21 @@ static void test_write_wrong_nonce_or_path_is_refused_and_keeps_the_old_file(voi
   sp_arena_clear(&arena);
 }
 
+static void test_write_null_strings_are_empty(void **state) {
+  (void)state;
+  const char *dir = directory("null");
+  struct sp_run_file f = {.nonce = "00c0ffee"}, got;
+  struct sp_arena arena = {0};
+  assert_int_equal(sp_run_file_write(dir, &f, NULL), SP_OK);
+  assert_int_equal(sp_run_file_read(dir, &got, &arena, NULL), SP_OK);
+  assert_string_equal(got.slots_dir, "");
+  assert_string_equal(got.model, "");
+  assert_int_equal(got.n_args, 0);
+  f.nonce = NULL;
+  assert_int_equal(sp_run_file_write(dir, &f, NULL), SP_ECORRUPT);
+  sp_arena_clear(&arena);
+}
+
 static void test_read_any_changed_byte_is_found(void **state) {
   (void)state;
   const char *dir = directory("flip");
@@ -207,6 +222,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_write_read_comes_back_equal),
       tt_test(test_write_wrong_nonce_or_path_is_refused_and_keeps_the_old_file),
+      tt_test(test_write_null_strings_are_empty),
       tt_test(test_read_any_changed_byte_is_found),
       tt_test(test_read_another_format_says_so),
       tt_test(test_read_hostile_members_are_refused),

@@ -160,10 +160,10 @@ static void test_call_silence_ends_at_the_deadline(void **state) {
   assert_int_equal(call_one_who_says("\x05", 1, true, 20, &err), SP_ECANCELED);
 }
 
-static void test_call_one_who_hangs_up_is_canceled(void **state) {
+static void test_call_one_who_hangs_up_is_an_error(void **state) {
   (void)state;
   struct sp_err err;
-  assert_int_equal(call_one_who_says("", 0, false, 60000, &err), SP_ECANCELED);
+  assert_int_equal(call_one_who_says("", 0, false, 60000, &err), SP_EIO);
   assert_non_null(strstr(err.text, "went away"));
 }
 
@@ -201,7 +201,7 @@ int main(void) {
       tt_test(test_next_a_frame_that_begins_too_large_is_refused),
       tt_test(test_call_without_a_supervisor_is_not_found),
       tt_test(test_call_silence_ends_at_the_deadline),
-      tt_test(test_call_one_who_hangs_up_is_canceled),
+      tt_test(test_call_one_who_hangs_up_is_an_error),
       tt_test(test_call_garbage_is_corrupt),
       tt_test(test_call_gives_the_answer_or_the_refusal),
   };
