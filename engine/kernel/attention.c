@@ -42,19 +42,31 @@ static void forward_pack(struct forward *f, int64_t n) {
   }
 }
 
+V_INLINE void store_scaled(real *to, struct tile t, vreal scale) {
+  t.r0 = v_mul(t.r0, scale);
+  t.r1 = v_mul(t.r1, scale);
+  t.r2 = v_mul(t.r2, scale);
+  t.r3 = v_mul(t.r3, scale);
+  tile_store(to, BLOCK, t);
+}
+
 /* s = scale * q k' of one pair of blocks; on a diagonal only the columns that a tile has. */
 static void forward_scores(struct forward *f, const real *kt, int64_t n_queries, int64_t n_keys,
                            bool diagonal) {
   const vreal scale = v_set1((real)f->a->scale);
   for (int64_t i = 0; i < n_queries; i += TILE) {
     const int64_t columns = diagonal ? min64(i + TILE, n_keys) : n_keys;
+    const real *q = f->q + i * f->width;
+    real *s = f->s + i * BLOCK;
     for (int64_t j = 0; j < columns; j += V_LANES) {
-      struct tile t = tile_dot(f->q + i * f->width, f->width, kt + j, BLOCK, f->a->dim);
-      t.r0 = v_mul(t.r0, scale);
-      t.r1 = v_mul(t.r1, scale);
-      t.r2 = v_mul(t.r2, scale);
-      t.r3 = v_mul(t.r3, scale);
-      tile_store(f->s + i * BLOCK + j, BLOCK, t);
+      if (in_twos(columns - j)) {
+        const struct tiles t = tiles_dot(q, f->width, kt + j, BLOCK, f->a->dim);
+        store_scaled(s + j, t.one, scale);
+        j += V_LANES;
+        store_scaled(s + j, t.two, scale);
+      } else {
+        store_scaled(s + j, tile_dot(q, f->width, kt + j, BLOCK, f->a->dim), scale);
+      }
     }
   }
 }
@@ -101,21 +113,33 @@ static void forward_softmax(struct forward *f, int64_t query, int64_t n_queries,
   }
 }
 
+V_INLINE void rescale_add(const struct forward *f, int64_t i, int64_t c, bool first,
+                          struct tile t) {
+  real *acc = f->acc + i * f->width + c;
+  if (!first) {
+    t.r0 = v_fma(v_load(acc), v_set1(f->rescale[i]), t.r0);
+    t.r1 = v_fma(v_load(acc + f->width), v_set1(f->rescale[i + 1]), t.r1);
+    t.r2 = v_fma(v_load(acc + 2 * f->width), v_set1(f->rescale[i + 2]), t.r2);
+    t.r3 = v_fma(v_load(acc + 3 * f->width), v_set1(f->rescale[i + 3]), t.r3);
+  }
+  tile_store(acc, f->width, t);
+}
+
 /* acc = acc * rescale + p v */
 static void forward_values(struct forward *f, const real *v, int64_t n_queries, int64_t n_keys,
                            bool first, bool diagonal) {
   for (int64_t i = 0; i < n_queries; i += TILE) {
     const int64_t n = diagonal ? min64(i + TILE, n_keys) : n_keys;
+    const real *p = f->s + i * BLOCK;
     for (int64_t c = 0; c < f->width; c += V_LANES) {
-      real *acc = f->acc + i * f->width + c;
-      struct tile t = tile_chain(f->s + i * BLOCK, BLOCK, 1, v + c, f->width, n);
-      if (!first) {
-        t.r0 = v_fma(v_load(acc), v_set1(f->rescale[i]), t.r0);
-        t.r1 = v_fma(v_load(acc + f->width), v_set1(f->rescale[i + 1]), t.r1);
-        t.r2 = v_fma(v_load(acc + 2 * f->width), v_set1(f->rescale[i + 2]), t.r2);
-        t.r3 = v_fma(v_load(acc + 3 * f->width), v_set1(f->rescale[i + 3]), t.r3);
+      if (in_twos(f->width - c)) {
+        const struct tiles t = tiles_chain(p, BLOCK, 1, v + c, f->width, n);
+        rescale_add(f, i, c, first, t.one);
+        c += V_LANES;
+        rescale_add(f, i, c, first, t.two);
+      } else {
+        rescale_add(f, i, c, first, tile_chain(p, BLOCK, 1, v + c, f->width, n));
       }
-      tile_store(acc, f->width, t);
     }
   }
 }

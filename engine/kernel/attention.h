@@ -87,17 +87,65 @@ V_INLINE struct tile tile_chain(const real *a, int64_t row, int64_t step, const 
   return t;
 }
 
+/* Two tiles side by side, at b and b + 16: four chains alone would wait for each other. */
+struct tiles {
+  struct tile one, two;
+};
+
+V_INLINE struct tiles tiles_chain(const real *a, int64_t row, int64_t step, const real *b,
+                                  int64_t ldb, int64_t n) {
+  struct tiles t = {{v_zero(), v_zero(), v_zero(), v_zero()},
+                    {v_zero(), v_zero(), v_zero(), v_zero()}};
+  for (int64_t k = 0; k < n; k++) {
+    const vreal right = v_load(b + k * ldb), far = v_load(b + k * ldb + V_LANES);
+    const vreal a0 = v_set1(a[0 * row + k * step]), a1 = v_set1(a[1 * row + k * step]);
+    const vreal a2 = v_set1(a[2 * row + k * step]), a3 = v_set1(a[3 * row + k * step]);
+    t.one.r0 = v_fma(a0, right, t.one.r0);
+    t.one.r1 = v_fma(a1, right, t.one.r1);
+    t.one.r2 = v_fma(a2, right, t.one.r2);
+    t.one.r3 = v_fma(a3, right, t.one.r3);
+    t.two.r0 = v_fma(a0, far, t.two.r0);
+    t.two.r1 = v_fma(a1, far, t.two.r1);
+    t.two.r2 = v_fma(a2, far, t.two.r2);
+    t.two.r3 = v_fma(a3, far, t.two.r3);
+  }
+  return t;
+}
+
+V_INLINE void tile_sum(struct tile *t, struct tile next) {
+  t->r0 = v_add(t->r0, next.r0);
+  t->r1 = v_add(t->r1, next.r1);
+  t->r2 = v_add(t->r2, next.r2);
+  t->r3 = v_add(t->r3, next.r3);
+}
+
 /* The same in chunks of 256, added in order. */
 V_INLINE struct tile tile_dot(const real *a, int64_t row, const real *b, int64_t ldb, int64_t n) {
   struct tile t = tile_chain(a, row, 1, b, ldb, min64(n, CHUNK));
   for (int64_t k = CHUNK; k < n; k += CHUNK) {
-    const struct tile next = tile_chain(a + k, row, 1, b + k * ldb, ldb, min64(n - k, CHUNK));
-    t.r0 = v_add(t.r0, next.r0);
-    t.r1 = v_add(t.r1, next.r1);
-    t.r2 = v_add(t.r2, next.r2);
-    t.r3 = v_add(t.r3, next.r3);
+    tile_sum(&t, tile_chain(a + k, row, 1, b + k * ldb, ldb, min64(n - k, CHUNK)));
   }
   return t;
+}
+
+V_INLINE struct tiles tiles_dot(const real *a, int64_t row, const real *b, int64_t ldb, int64_t n) {
+  struct tiles t = tiles_chain(a, row, 1, b, ldb, min64(n, CHUNK));
+  for (int64_t k = CHUNK; k < n; k += CHUNK) {
+    const struct tiles next = tiles_chain(a + k, row, 1, b + k * ldb, ldb, min64(n - k, CHUNK));
+    tile_sum(&t.one, next.one);
+    tile_sum(&t.two, next.two);
+  }
+  return t;
+}
+
+/* How many vectors of `left` elements are done at once: AVX2 has the registers for one. */
+V_INLINE bool in_twos(int64_t left) {
+#if defined(STK_ISA_AVX512)
+  return left > V_LANES;
+#else
+  (void)left;
+  return false;
+#endif
 }
 
 /* c = a row + product, for the four rows of a tile. */

@@ -57,19 +57,31 @@ static void backward_pack(struct backward *w, int64_t block) {
   }
 }
 
+/* to = four rows at `from` times a block's columns, `columns` of them and up to 31 more. */
+V_INLINE void product_rows(const struct backward *w, real *to, const real *from, const real *right,
+                           int64_t columns) {
+  const int64_t dim = w->a->dim;
+  for (int64_t j = 0; j < columns; j += V_LANES) {
+    if (in_twos(columns - j)) {
+      const struct tiles t = tiles_dot(from, w->width, right + j, BLOCK, dim);
+      tile_store(to + j, BLOCK, t.one);
+      j += V_LANES;
+      tile_store(to + j, BLOCK, t.two);
+    } else {
+      tile_store(to + j, BLOCK, tile_dot(from, w->width, right + j, BLOCK, dim));
+    }
+  }
+}
+
 /* p = q k' and ds = go v' of one pair of blocks, raw products. */
 static void backward_products(struct backward *w, int64_t query, int64_t n_queries, int64_t key,
                               int64_t n_keys, bool diagonal) {
-  const int64_t dim = w->a->dim;
+  const int64_t at = key * w->a->dim;
   for (int64_t i = 0; i < n_queries; i += TILE) {
     const int64_t columns = diagonal ? min64(i + TILE, n_keys) : n_keys;
     const int64_t row = (query + i) * w->width;
-    for (int64_t j = 0; j < columns; j += V_LANES) {
-      tile_store(w->p + i * BLOCK + j, BLOCK,
-                 tile_dot(w->q + row, w->width, w->kt + key * dim + j, BLOCK, dim));
-      tile_store(w->ds + i * BLOCK + j, BLOCK,
-                 tile_dot(w->go + row, w->width, w->vt + key * dim + j, BLOCK, dim));
-    }
+    product_rows(w, w->p + i * BLOCK, w->q + row, w->kt + at, columns);
+    product_rows(w, w->ds + i * BLOCK, w->go + row, w->vt + at, columns);
   }
 }
 
@@ -108,26 +120,34 @@ static void backward_softmax(struct backward *w, int64_t query, int64_t n_querie
   }
 }
 
+/* Four rows of c, `width` wide, += the chains of four rows of `left` over n rows of `right`. */
+V_INLINE void add_rows(int64_t width, real *c, const real *left, int64_t row, int64_t step,
+                       const real *right, int64_t n) {
+  for (int64_t i = 0; i < width; i += V_LANES) {
+    if (in_twos(width - i)) {
+      const struct tiles t = tiles_chain(left, row, step, right + i, width, n);
+      tile_add(c + i, width, t.one);
+      i += V_LANES;
+      tile_add(c + i, width, t.two);
+    } else {
+      tile_add(c + i, width, tile_chain(left, row, step, right + i, width, n));
+    }
+  }
+}
+
 /* dv += p' go, dk += ds' q, dq += ds k of one pair of blocks. */
 static void backward_accumulate(struct backward *w, int64_t query, int64_t n_queries, int64_t key,
                                 int64_t n_keys, bool diagonal) {
-  const real *q = w->q + query * w->width, *go = w->go + query * w->width;
+  const int64_t width = w->width;
   for (int64_t j = 0; j < n_keys; j += TILE) {
-    const int64_t from = diagonal ? j : 0, n = n_queries - from;
-    const real *p = w->p + from * BLOCK + j, *ds = w->ds + from * BLOCK + j;
-    for (int64_t c = 0; c < w->width; c += V_LANES) {
-      tile_add(w->dv + j * w->width + c, w->width,
-               tile_chain(p, 1, BLOCK, go + from * w->width + c, w->width, n));
-      tile_add(w->dk + j * w->width + c, w->width,
-               tile_chain(ds, 1, BLOCK, q + from * w->width + c, w->width, n));
-    }
+    const int64_t from = diagonal ? j : 0, n = n_queries - from, row = (query + from) * width;
+    add_rows(width, w->dv + j * width, w->p + from * BLOCK + j, 1, BLOCK, w->go + row, n);
+    add_rows(width, w->dk + j * width, w->ds + from * BLOCK + j, 1, BLOCK, w->q + row, n);
   }
   for (int64_t i = 0; i < n_queries; i += TILE) {
     const int64_t n = diagonal ? min64(i + TILE, n_keys) : n_keys;
-    for (int64_t c = 0; c < w->width; c += V_LANES) {
-      tile_add(w->dq + (query + i) * w->width + c, w->width,
-               tile_chain(w->ds + i * BLOCK, BLOCK, 1, w->k + key * w->width + c, w->width, n));
-    }
+    add_rows(width, w->dq + (query + i) * width, w->ds + i * BLOCK, BLOCK, 1, w->k + key * width,
+             n);
   }
 }
 
