@@ -481,7 +481,7 @@ static void conv_pool(const struct stk_conv_args *a, const struct pass *p, int64
   for (int64_t co = 0; co < p->rows; co++) {
     const int64_t at = ((plane + co) * oh + from / 2) * ow;
     pool_max_2x2(p->y + co * p->y_row, a->s.ow, (real *)a->y + at, a->argmax + at, from / 2,
-                 rows / 2, ow);
+                 rows / 2, ow, a->mark);
   }
 }
 

@@ -282,6 +282,7 @@ struct stk_conv_args { /* y = conv(x, w) + bias[co] */
   void *y;                  /* (n,co,oh,ow) */
   bool relu;                /* apply RELU to the complete sum */
   int32_t *argmax; /* not NULL: y and argmax are those of maxima over 2 x 2, (n,co,oh/2,ow/2) */
+  bool mark;       /* argmax is -1 where the maximum is <= 0: RELU's gradient goes nowhere there */
 };
 
 /* argmax not NULL (oh and ow even): g is the gradient of maxima over 2 x 2 (n,co,oh/2,ow/2) whose

@@ -166,7 +166,7 @@ static void pool_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   for (int64_t p = lo * planes_per_unit(s); p < end; p++) {
     if (a->max && is_2x2(s)) {
       pool_max_2x2((const real *)a->x + p * s->h * s->w, s->w, (real *)a->y + p * out,
-                   a->argmax + p * out, 0, s->oh, s->ow);
+                   a->argmax + p * out, 0, s->oh, s->ow, false);
       continue;
     }
     const struct image im = {(const real *)a->x + p * s->h * s->w, s->h, s->w};

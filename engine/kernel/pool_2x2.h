@@ -85,9 +85,10 @@ V_INLINE void pool_pair(const real *row, int64_t j, int64_t w, vreal *even, vrea
 }
 
 /* Rows first .. first + rows - 1 of the outputs (rows x ow at y and argmax) of a plane of w columns
- * whose row 2 first is at x. The first element of a window starts. */
+ * whose row 2 first is at x. The first element of a window starts. mark: -1 for the place of a
+ * maximum <= 0. */
 V_INLINE void pool_max_2x2(const real *x, int64_t w, real *y, int32_t *argmax, int64_t first,
-                           int64_t rows, int64_t ow) {
+                           int64_t rows, int64_t ow, bool mark) {
   for (int64_t i = 0; i < rows; i++) {
     const real *top = x + 2 * i * w;
     for (int64_t j = 0; j < ow; j += V_LANES) {
@@ -100,6 +101,9 @@ V_INLINE void pool_max_2x2(const real *x, int64_t w, real *y, int32_t *argmax, i
       pool_beats(x01, vi_add(at, vi_set1(1)), &best, &place);
       pool_beats(x10, vi_add(at, vi_set1((int32_t)w)), &best, &place);
       pool_beats(x11, vi_add(at, vi_set1((int32_t)w + 1)), &best, &place);
+      if (mark) {
+        place = vi_select(v_le(best, v_zero()), vi_set1(-1), place);
+      }
       const int64_t out = i * ow + j, n = ow - j;
       /* A surplus falls on later rows, which are stored later. */
       if (n >= V_LANES || out + V_LANES <= rows * ow) {

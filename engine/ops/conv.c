@@ -2,8 +2,8 @@
  *
  * The shape stands in the attributes: i0 n, c, h, w, co, kh, kw, stride h w, padding h w, dilation
  * h w, groups. POOL: f0 1 for max. CONV: f0 1 for a relu on the complete sum; f1 1 for maxima over
- * 2 x 2 then: two outputs, as POOL has. CONV_DX and CONV_DW: f1 1 where the gradient is that of
- * such maxima, whose places are input 2.
+ * 2 x 2 then: two outputs, as POOL has; f1 2: with -1 for the place of one <= 0. CONV_DX and
+ * CONV_DW: f1 1 where the gradient is that of such maxima, whose places are input 2.
  */
 #include "engine/ops/ops.h"
 #include "engine/plan/lower.h"
@@ -113,7 +113,7 @@ static void conv_grad(struct stk_autodiff *ad, int32_t node, const int32_t *g_ou
 
 static void conv_lower(struct stk_lower *lw, int32_t node) {
   const struct stk_node *n = &stk_lower_graph(lw)->nodes[node];
-  struct stk_conv_args a = {.s = shape_of(n), .relu = n->f[0] != 0};
+  struct stk_conv_args a = {.s = shape_of(n), .relu = n->f[0] != 0, .mark = n->f[1] == 2};
   const struct stk_ref refs[] = {
       STK_REF(struct stk_conv_args, x, n->in[0]), STK_REF(struct stk_conv_args, w, n->in[1]),
       STK_REF(struct stk_conv_args, bias, n->in[2]), STK_REF(struct stk_conv_args, y, n->out[0]),

@@ -1,7 +1,7 @@
 /* Fusion: elementwise chains swallow the chains that feed them, products and convolutions take a
  * relu as epilogue, and a relu's gradient is taken before a maximum's gradient is spread out.
  * Convolutions take maxima over 2 x 2 in after that, and their gradients spread those of the maxima
- * out themselves.
+ * out themselves, without the relu's gradient where the maxima's places can tell.
  *
  * A chain is swallowed when its only consumer is a chain over the same elements (directly or
  * through a view), or when it is a cheap scalar. Bits cannot change: each element sees the same
@@ -169,6 +169,11 @@ static void pool_epilogue(const struct fuse *f, int32_t id) {
   *pool = fused;
 }
 
+/* Which input of a convolution's gradient is its own gradient. */
+static int32_t gradient_input(const struct stk_node *n) {
+  return n->op == STK_OP_CONV_DX ? 0 : 1;
+}
+
 /* The gradients of a convolution whose own gradient is that of maxima over 2 x 2: they take the
  * latter. */
 static void unpool_in_conv(struct fuse *f, int32_t id) {
@@ -177,7 +182,7 @@ static void unpool_in_conv(struct fuse *f, int32_t id) {
   if ((n->op != STK_OP_CONV_DX && n->op != STK_OP_CONV_DW) || n->f[1] != 0) {
     return;
   }
-  int32_t k = n->op == STK_OP_CONV_DX ? 0 : 1;
+  int32_t k = gradient_input(n);
   int32_t maker = g->values[n->in[k]].node;
   const struct stk_node *unpool = maker < 0 ? NULL : &g->nodes[maker];
   bool pads = n->i[9] > n->i[11] * (n->i[5] - 1) || n->i[10] > n->i[12] * (n->i[6] - 1);
@@ -191,6 +196,45 @@ static void unpool_in_conv(struct fuse *f, int32_t id) {
   n->f[1] = 1;
 }
 
+/* Whether node n takes, as the gradient of the maxima that `conv` made, their relu's gradient. */
+static bool takes_relu_bwd(const struct stk_graph *g, const struct stk_node *n,
+                           const struct stk_node *conv) {
+  if ((n->op != STK_OP_CONV_DX && n->op != STK_OP_CONV_DW) || n->f[1] == 0 ||
+      n->in[2] != conv->out[1]) {
+    return false;
+  }
+  int32_t maker = g->values[n->in[gradient_input(n)]].node;
+  const struct stk_node *relu = maker < 0 ? NULL : &g->nodes[maker];
+  return relu && is_single(relu, STK_EW_RELU_BWD, 2) &&
+         ((const struct stk_chain_prog *)relu->chain)->op[0].a == 0 && relu->in[0] == conv->out[0];
+}
+
+/* Where the places of maxima are only read for gradients that went through the maxima's relu, the
+ * places themselves say where that lets nothing through. */
+static void mark_places(struct fuse *f, int32_t id) {
+  struct stk_graph *g = f->g;
+  struct stk_node *conv = &g->nodes[id];
+  int32_t n_readers = 0;
+  for (int32_t i = id + 1; i < g->n_nodes; i++) {
+    for (int32_t k = 0; f->live[i] && k < g->nodes[i].n_in; k++) {
+      if (g->nodes[i].in[k] == conv->out[1]) {
+        n_readers++;
+        if (!takes_relu_bwd(g, &g->nodes[i], conv)) {
+          return;
+        }
+      }
+    }
+  }
+  for (int32_t i = id + 1; n_readers > 0 && i < g->n_nodes; i++) {
+    struct stk_node *n = &g->nodes[i];
+    if (f->live[i] && takes_relu_bwd(g, n, conv)) {
+      int32_t *in = &n->in[gradient_input(n)];
+      *in = g->nodes[g->values[*in].node].in[1];
+      conv->f[1] = 2;
+    }
+  }
+}
+
 static void fuse_pooling(struct fuse *f) {
   for (int32_t id = 0; id < f->g->n_nodes; id++) {
     int32_t op = f->g->nodes[id].op;
@@ -202,6 +246,12 @@ static void fuse_pooling(struct fuse *f) {
     if (f->live[id]) {
       pool_epilogue(f, id);
       unpool_in_conv(f, id);
+    }
+  }
+  stk_pass_live(f->g, f->live);
+  for (int32_t id = 0; id < f->g->n_nodes; id++) {
+    if (f->live[id] && f->g->nodes[id].op == STK_OP_CONV && f->g->nodes[id].f[1] != 0) {
+      mark_places(f, id);
     }
   }
 }

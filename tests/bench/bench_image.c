@@ -111,7 +111,7 @@ static void add_conv(struct bench *b, const char *name, int64_t n, int64_t c, in
   struct entry *e = add(b, b->k->conv, "conv", name);
   if (e) {
     e->flops = flops;
-    e->args.conv = (struct stk_conv_args){s, b->x, b->w, b->w, b->y, true, NULL};
+    e->args.conv = (struct stk_conv_args){s, b->x, b->w, b->w, b->y, true, NULL, false};
   }
   if ((e = add(b, b->k->conv_dx, "conv_dx", name))) {
     e->flops = flops;

@@ -302,10 +302,16 @@ static void test_conv_pooled_has_the_bits_of_pooling_afterwards(void **state) {
       label(what, sizeof what, variants[v].name, i, split);
       float *got = kt_new_shifted(n, 4, 7);
       int32_t *got_at = kt_new_shifted(n, 4, 3);
-      const struct stk_conv_args a = {d.s, d.x, d.w, d.bias, got, true, got_at};
+      struct stk_conv_args a = {d.s, d.x, d.w, d.bias, got, true, got_at, false};
       kt_run(variants[v].kernels->conv, &a, (kt_split)split);
       kt_equal(got, max, n, what);
       assert_memory_equal(got_at, at, (size_t)n * sizeof *at);
+      a.mark = true;
+      kt_run(variants[v].kernels->conv, &a, (kt_split)split);
+      kt_equal(got, max, n, what);
+      for (int64_t o = 0; o < n; o++) {
+        assert_int_equal(got_at[o], max[o] > 0 ? at[o] : -1);
+      }
     }
     kt_reset("pooled conv");
   }
@@ -323,7 +329,11 @@ static void fill_maxima(const struct stk_conv_shape *s, float *g, int32_t *at, f
     const int64_t row = o / pw % ph * 2 + kind % 2, col = o % pw * 2 + kind / 2 % 2;
     g[o] = kind % 11 == 0 ? -0.0f : g[o];
     at[o] = (int32_t)(row * s->ow + col);
-    spread[o / (ph * pw) * s->oh * s->ow + at[o]] += g[o];
+    if (kind % 13 == 0) {
+      at[o] = -1; /* nowhere */
+    } else {
+      spread[o / (ph * pw) * s->oh * s->ow + at[o]] += g[o];
+    }
   }
 }
 
