@@ -18,7 +18,8 @@ ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", b > 0 ? a / b : 0}'; }
 
 row_reduce() {
   local i name mib=25 peers=()
-  start reduce "$root/build/release/tests/bench_reduce" $mib || { cat "$work/reduce.log" >&2; return 1; }
+  start reduce "$root/build/release/tests/bench_reduce" $mib ||
+    { cat "$work/reduce.log" >&2; return 1; }
   if command -v mpicc >/dev/null && command -v mpirun >/dev/null &&
     mpicc -O3 -march=native -o "$work/mpi_reduce" "$here/peers/mpi_reduce.c" -lm 2>"$work/mpicc.log"
   then
