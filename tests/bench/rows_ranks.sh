@@ -14,7 +14,7 @@ line() {
     awk -v n="$1" -v s="$2" -v t="${*:3}" 'BEGIN {printf "%-40s %10.3f ms  %s\n", n, s * 1e3, t}'
   fi
 }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", b > 0 ? a / b : 0}'; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", (b > 0 ? a / b : 0)}'; }
 
 row_reduce() {
   local i name mib=25 peers=()
