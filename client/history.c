@@ -7,7 +7,6 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -247,7 +246,8 @@ double sc_history_quantile(const struct sc_history *h, double q) {
   }
   memcpy(sorted, h->recovery_ms, n * sizeof *sorted);
   qsort(sorted, n, sizeof *sorted, by_size);
-  size_t rank = (size_t)ceil(q * (double)n);
+  double exact = q * (double)n;
+  size_t rank = (size_t)exact + ((double)(size_t)exact < exact); /* rounded up */
   double value = sorted[rank > 0 ? rank - 1 : 0];
   sp_free(sorted);
   return value;

@@ -21,6 +21,7 @@ void sw_publish_init(struct sw_publish *p, const char *dir, const char *resumed,
       snprintf(p->resumed, sizeof p->resumed, "%.63s", slash + 1);
     }
   }
+  (void)!stk_ckpt_sweep(p->dir, INT64_MAX, 0, NULL); /* nobody of this run writes yet */
 }
 
 bool sw_publish_goes_on(const struct sw_publish *p) {
@@ -114,13 +115,28 @@ static sp_status do_item(struct sw_publish *p, const struct stk_order_item *it, 
   return st;
 }
 
+/* What earlier attempts left goes before the receipt's directory is published, and that one when it
+ * cannot be: a persister that is tried again has a directory of its own. */
+static sp_status publish_receipt(const struct sw_publish *p, const struct stk_ckpt_receipt *r,
+                                 struct stk_ckpt_saved *out, struct sp_err *err) {
+  (void)!stk_ckpt_sweep(p->dir, r->generation + 1, r->nonce, NULL);
+  sp_status st = stk_ckpt_publish(p->dir, r, out, err);
+  if (st) {
+    (void)!stk_ckpt_discard(p->dir, r, NULL);
+  }
+  return st;
+}
+
 sp_status sw_publish_order(struct sw_publish *p, const struct stk_order *o,
                            const struct stk_ckpt_receipt *receipt, const char *saved,
                            struct sw_published *out, struct sp_err *err) {
   *out = (struct sw_published){.note = ""};
   snprintf(out->saved.name, sizeof out->saved.name, "%.60s", saved);
-  sp_status st = *saved ? SP_OK : receipt ? stk_ckpt_publish(p->dir, receipt, &out->saved, err)
-                         : stk_ckpt_find_order(p->dir, p->run, o->seq, out->saved.name, err);
+  sp_status st = SP_OK;
+  if (!*saved) {
+    st = receipt ? publish_receipt(p, receipt, &out->saved, err)
+                 : stk_ckpt_find_order(p->dir, p->run, o->seq, out->saved.name, err);
+  }
   (void)SP_FAULT("publish.renamed");
   for (int32_t i = 0; i < o->n_items && !st; i++) {
     st = do_item(p, &o->items[i], out->saved.name, out->note, err);

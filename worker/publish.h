@@ -28,7 +28,7 @@ struct sw_published {
   char note[600]; /* what went wrong beside it, "" */
 };
 
-/* resumed: a checkpoint's path, or "". */
+/* Removes what earlier supervisors' saves left in dir. resumed: a checkpoint's path, or "". */
 void sw_publish_init(struct sw_publish *p, const char *dir, const char *resumed, uint64_t run);
 
 /* True when the resumed checkpoint is an entry of the directory: names of that run hold here too.

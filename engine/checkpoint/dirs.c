@@ -93,7 +93,7 @@ sp_status stk_ckpt_tmp_open(const char *parent, int64_t step, int64_t generation
   stk_ckpt_tmp_name(step, generation, tmp.nonce, tmp.name);
   st = make_directory(&tmp, parent, err);
   if (st != SP_OK) {
-    close(tmp.parent_fd);
+    sp_fs_close(tmp.parent_fd);
     return st;
   }
   *out = tmp;
@@ -113,17 +113,16 @@ int stk_ckpt_rename_new(int parent_fd, const char *from, const char *to) {
   return errno == ENOTEMPTY ? EEXIST : errno;
 }
 
-sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, struct sp_err *err) {
-  int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-  DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+/* Removes the files of an open directory, which it closes, and the directory. */
+static sp_status empty_and_remove(int parent_fd, int fd, const char *name, struct sp_err *err) {
+  DIR *d = fdopendir(fd);
   if (!d) {
-    sp_status st = sp_fail_errno(err, "checkpoint: cannot open %s", name);
-    if (fd >= 0) {
-      close(fd);
-    }
+    sp_status st = sp_fail_errno(err, "checkpoint: cannot list %s", name);
+    sp_fs_close(fd);
     return st;
   }
   sp_status st = SP_OK;
+  rewinddir(d);
   for (const struct dirent *e = readdir(d); e && st == SP_OK; e = readdir(d)) {
     bool dots = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
     if (!dots && sp_fs_unlink(fd, e->d_name, 0) != 0 && errno != ENOENT) {
@@ -137,13 +136,20 @@ sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, struct sp_err *er
   return st;
 }
 
+sp_status stk_ckpt_remove_dir(int parent_fd, const char *name, struct sp_err *err) {
+  int fd = sp_fs_open(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  return fd < 0 ? sp_fail_errno(err, "checkpoint: cannot open %s", name)
+                : empty_and_remove(parent_fd, fd, name, err);
+}
+
 void stk_ckpt_tmp_close(struct stk_ckpt_tmp *tmp, bool keep) {
-  close(tmp->dir_fd);
-  if (!keep) {
-    sp_status ignored = stk_ckpt_remove_dir(tmp->parent_fd, tmp->name, NULL);
+  if (keep) {
+    sp_fs_close(tmp->dir_fd);
+  } else { /* by the descriptor that there is: the process may have no other left */
+    sp_status ignored = empty_and_remove(tmp->parent_fd, tmp->dir_fd, tmp->name, NULL);
     (void)ignored;
   }
-  close(tmp->parent_fd);
+  sp_fs_close(tmp->parent_fd);
 }
 
 /* Digits without leading zeros, up to `stop`. */
@@ -235,7 +241,7 @@ sp_status stk_ckpt_remove(const char *parent, const char *name, const char *inst
   snprintf(trash, sizeof trash, "trash-%s-%016" PRIx64, name, nonce);
   st = move_to_trash(parent, fd, name, trash, err);
   st = st ? st : stk_ckpt_remove_dir(fd, trash, err);
-  close(fd);
+  sp_fs_close(fd);
   return st;
 }
 
@@ -250,14 +256,16 @@ sp_status stk_ckpt_link(const char *parent, const char *name, const char *target
     return st;
   }
   snprintf(tmp, sizeof tmp, "tmp-link-%016" PRIx64, nonce);
-  if (sp_fs_symlink(target, fd, tmp) != 0) {
+  int e = SP_FAULT("checkpoint.link");
+  if (e || sp_fs_symlink(target, fd, tmp) != 0) {
+    errno = e ? e : errno;
     st = sp_fail_errno(err, "checkpoint: cannot make the link %s/%s", parent, name);
   } else if (sp_fs_rename(fd, tmp, fd, name, 0) != 0) {
     st = sp_fail_errno(err, "checkpoint: cannot make the link %s/%s", parent, name);
     sp_fs_unlink(fd, tmp, 0);
   }
   st = st ? st : sp_fsync(fd, parent, err);
-  close(fd);
+  sp_fs_close(fd);
   return st;
 }
 
@@ -271,7 +279,7 @@ sp_status stk_ckpt_unlink(const char *parent, const char *name, struct sp_err *e
     st = sp_fail_errno(err, "checkpoint: cannot remove the link %s/%s", parent, name);
   }
   st = st ? st : sp_fsync(fd, parent, err);
-  close(fd);
+  sp_fs_close(fd);
   return st;
 }
 
@@ -324,10 +332,10 @@ static bool is_tmp_file(const char *name) {
 
 /* Whether a living process still writes there. A file system without locks says no. */
 static bool is_held(int parent_fd, const char *name) {
-  int fd = openat(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  int fd = sp_fs_open(parent_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
   bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
   if (fd >= 0) {
-    close(fd);
+    sp_fs_close(fd);
   }
   return held;
 }

@@ -1,6 +1,6 @@
 /* Directories of checkpoints: temporary ones, renaming, removal, sweeping.
  *
- * Fault points: checkpoint.mkdir, checkpoint.publish, checkpoint.parent, checkpoint.trash. Threads:
+ * Fault points: checkpoint.mkdir, checkpoint.publish, checkpoint.parent, checkpoint.trash, checkpoint.link. Threads:
  * none.
  */
 #ifndef STK_CHECKPOINT_DIRS_H

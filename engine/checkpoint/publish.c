@@ -9,6 +9,7 @@
 #include "engine/checkpoint/load.h"
 #include "proto/base/fault.h"
 #include "proto/base/file.h"
+#include "proto/base/fs.h"
 #include "proto/base/mem.h"
 
 #include <dirent.h>
@@ -182,7 +183,7 @@ sp_status stk_ckpt_publish(const char *parent, const struct stk_ckpt_receipt *re
   st = st ? st : stk_ckpt_open_parent(parent, &fd, err);
   if (st == SP_OK) {
     st = publish_in(parent, fd, receipt, saved.name, err);
-    close(fd);
+    sp_fs_close(fd);
   }
   if (st == SP_OK) {
     *out = saved;
@@ -205,7 +206,7 @@ sp_status stk_ckpt_discard_tmp(const char *parent, int64_t step, int64_t generat
   } else if (errno != ENOENT) {
     st = sp_fail_errno(err, "checkpoint: cannot look at %s/%s", parent, tmp);
   }
-  close(fd);
+  sp_fs_close(fd);
   return st;
 }
 

@@ -49,7 +49,7 @@ sp_status stk_read_at(int fd, void *out, size_t n, uint64_t offset, const char *
 
 sp_status stk_read_walk(int fd, uint64_t offset, uint64_t n, const char *name,
                         stk_read_piece *piece, void *ctx, struct sp_err *err) {
-  uint8_t *buffer = sp_alloc(PIECE);
+  uint8_t *buffer = sp_alloc(n < PIECE ? (size_t)n : PIECE);
   sp_status st = buffer ? SP_OK : sp_fail(err, SP_ENOMEM, "out of memory for reading %s", name);
   while (st == SP_OK && n > 0) {
     size_t m = n < PIECE ? (size_t)n : PIECE;

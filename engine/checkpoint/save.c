@@ -1,8 +1,8 @@
 /* From a plan to a published directory. A shard is laid out and its header rendered before anything
  * is written, so sizes are known, space is checked and allocated, and only then data flows.
  *
- * Fault points: checkpoint.allocate, checkpoint.write, checkpoint.sync, checkpoint.manifest, and
- * those of dirs.h.
+ * Fault points: checkpoint.open, checkpoint.allocate, checkpoint.write, checkpoint.sync,
+ * checkpoint.close, checkpoint.manifest, and those of dirs.h.
  */
 #include "engine/checkpoint/save.h"
 
@@ -42,7 +42,6 @@ struct shard {
   size_t head_bytes;
   uint64_t bytes; /* of the file */
   uint32_t crc32c;
-  int fd;
 };
 
 struct save {
@@ -105,7 +104,7 @@ static sp_status assign_shards(struct save *s, struct sp_err *err) {
         return st;
       }
       if (s->n_of_role[role] == 0 || (filled > 0 && (bytes > limit || filled > limit - bytes))) {
-        s->shards[s->n_shards++] = (struct shard){.role = t->role, .fd = -1};
+        s->shards[s->n_shards++] = (struct shard){.role = t->role};
         s->n_of_role[role]++;
         filled = 0;
       }
@@ -202,30 +201,49 @@ static sp_status check_space(const struct save *s, struct sp_err *err) {
   return SP_OK;
 }
 
-static sp_status allocate_shards(struct save *s, struct sp_err *err) {
-  for (size_t i = 0; i < s->n_shards; i++) {
-    struct shard *sh = &s->shards[i];
-    sh->fd = sp_fs_open(s->tmp.dir_fd, sh->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-    if (sh->fd < 0) {
-      return sp_fail_errno(err, "checkpoint: cannot create %s", sh->name);
-    }
-    int e = SP_FAULT("checkpoint.allocate");
-    if (e == 0) {
-      do {
-        e = sp_fs_allocate(sh->fd, (off_t)sh->bytes) == 0 ? 0 : errno;
-      } while (e == EINTR);
-    }
-    if (e != 0) {
-      return stk_ckpt_fault(e, "cannot allocate the files; older checkpoints are untouched", err);
-    }
+static sp_status allocate_shard(struct save *s, struct shard *sh, struct sp_err *err) {
+  int e = SP_FAULT("checkpoint.open");
+  int fd =
+      e ? -1 : sp_fs_open(s->tmp.dir_fd, sh->name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  errno = e ? e : errno;
+  if (fd < 0) {
+    return sp_fail_errno(err, "checkpoint: cannot create %s", sh->name);
   }
-  return SP_OK;
+  e = SP_FAULT("checkpoint.allocate");
+  while (e == 0 && sp_fs_allocate(fd, (off_t)sh->bytes) != 0) {
+    e = errno == EINTR ? 0 : errno;
+  }
+  sp_fs_close(fd); /* nothing was written; the errors of writing are told to who writes */
+  return stk_ckpt_fault(e, "cannot allocate the files; older checkpoints are untouched", err);
+}
+
+/* Room for all before the first byte of any. They are opened again one by one: descriptors are few,
+ * shards may be many. */
+static sp_status allocate_shards(struct save *s, struct sp_err *err) {
+  sp_status st = SP_OK;
+  for (size_t i = 0; st == SP_OK && i < s->n_shards; i++) {
+    st = allocate_shard(s, &s->shards[i], err);
+  }
+  return st;
 }
 
 static sp_status write_at(int fd, const void *data, uint64_t n, uint64_t offset, const char *name,
                           struct sp_err *err) {
   sp_status st = stk_ckpt_fault(SP_FAULT("checkpoint.write"), name, err);
   return st == SP_OK ? sp_pwrite_all(fd, data, (size_t)n, (off_t)offset, name, err) : st;
+}
+
+/* Closes a file that st speaks of; what close says counts, too. */
+static sp_status close_file(int fd, const char *name, sp_status st, struct sp_err *err) {
+  int e = SP_FAULT("checkpoint.close");
+  if (sp_fs_close(fd) != 0) {
+    e = errno;
+  }
+  if (e && st == SP_OK) {
+    errno = e;
+    st = sp_fail_errno(err, "checkpoint: cannot close %s", name);
+  }
+  return st;
 }
 
 static int compare_names(const void *key, const void *item) {
@@ -254,7 +272,11 @@ static sp_status write_shard(struct save *s, size_t index, const struct stk_ckpt
                              struct sp_err *err) {
   struct shard *sh = &s->shards[index];
   struct stk_manifest *m = &s->manifest;
-  sp_status st = write_at(sh->fd, sh->head, sh->head_bytes, 0, sh->name, err);
+  int fd = sp_fs_open(s->tmp.dir_fd, sh->name, O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (fd < 0) {
+    return sp_fail_errno(err, "checkpoint: cannot open %s", sh->name);
+  }
+  sp_status st = write_at(fd, sh->head, sh->head_bytes, 0, sh->name, err);
   sh->crc32c = sp_crc32c(0, sh->head, sh->head_bytes);
   for (size_t i = 0; st == SP_OK && i < sh->n_entries; i++) {
     const struct stk_st_entry *e = &sh->entries[i];
@@ -273,20 +295,15 @@ static sp_status write_shard(struct save *s, size_t index, const struct stk_ckpt
     memcpy(t->dims, e->dims, sizeof t->dims);
     t->crc32c = sp_crc32c(0, (*found)->data, (size_t)t->bytes);
     sh->crc32c = sp_crc32c(sh->crc32c, (*found)->data, (size_t)t->bytes);
-    st = write_at(sh->fd, (*found)->data, t->bytes, t->offset, sh->name, err);
+    st = write_at(fd, (*found)->data, t->bytes, t->offset, sh->name, err);
   }
   if (st == SP_OK) {
     st = stk_ckpt_fault(SP_FAULT("checkpoint.sync"), sh->name, err);
   }
-  if (st == SP_OK && sp_fs_fdatasync(sh->fd) != 0) {
+  if (st == SP_OK && sp_fs_fdatasync(fd) != 0) {
     st = sp_fail_errno(err, "checkpoint: cannot sync %s", sh->name);
   }
-  int fd = sh->fd;
-  sh->fd = -1;
-  if (sp_fs_close(fd) != 0 && st == SP_OK) {
-    st = sp_fail_errno(err, "checkpoint: cannot close %s", sh->name);
-  }
-  return st;
+  return close_file(fd, sh->name, st, err);
 }
 
 /* A small file of the directory, durable. */
@@ -300,10 +317,7 @@ static sp_status write_small(struct save *s, const char *name, const void *data,
   if (st == SP_OK) {
     st = sp_fsync(fd, name, err);
   }
-  if (sp_fs_close(fd) != 0 && st == SP_OK) {
-    st = sp_fail_errno(err, "checkpoint: cannot close %s", name);
-  }
-  return st;
+  return close_file(fd, name, st, err);
 }
 
 static void add_file(struct save *s, const char *name, uint64_t bytes, uint32_t crc32c) {
@@ -453,9 +467,6 @@ static sp_status write_all(struct save *s, struct sp_err *err) {
 static void release(struct save *s) {
   for (size_t i = 0; i < s->n_shards; i++) {
     struct shard *sh = &s->shards[i];
-    if (sh->fd >= 0) {
-      sp_fs_close(sh->fd);
-    }
     sp_free(sh->entries);
     sp_free(sh->head);
   }

@@ -69,11 +69,11 @@ sp_status sp_write_all(int fd, const void *data, size_t n, const char *what, str
   while (n > 0) {
     int fault = SP_FAULT("file.write");
     ssize_t done = fault ? -1 : sp_fs_write(fd, p, n);
-    errno = fault ? fault : errno;
+    errno = fault ? fault : done == 0 ? EIO : errno;
     if (done < 0 && errno == EINTR) {
       continue;
     }
-    if (done < 0) {
+    if (done <= 0) {
       return sp_fail_errno(err, "writing %s", what);
     }
     p += done;
@@ -88,11 +88,11 @@ sp_status sp_pwrite_all(int fd, const void *data, size_t n, off_t offset, const 
   while (n > 0) {
     int fault = SP_FAULT("file.write");
     ssize_t done = fault ? -1 : sp_fs_pwrite(fd, p, n, offset);
-    errno = fault ? fault : errno;
+    errno = fault ? fault : done == 0 ? EIO : errno;
     if (done < 0 && errno == EINTR) {
       continue;
     }
-    if (done < 0) {
+    if (done <= 0) {
       return sp_fail_errno(err, "writing %s at byte %lld", what, (long long)offset);
     }
     p += done;

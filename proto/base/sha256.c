@@ -158,6 +158,9 @@ void sp_sha256_init(struct sp_sha256 *s) {
 void sp_sha256_update(struct sp_sha256 *s, const void *bytes, size_t n) {
   const uint8_t *p = bytes;
   size_t held = (size_t)(s->n_bytes % 64);
+  if (n == 0) {
+    return; /* bytes may be NULL then */
+  }
   s->n_bytes += n;
   if (held) {
     size_t take = n < 64 - held ? n : 64 - held;

@@ -92,7 +92,7 @@ struct cr_replay {
       const struct cr_note *sync); /* a negative control: this sync did nothing; or NULL */
   uint64_t seed;
   int max_bits; /* up to so many open decisions all combinations are tried; 0: 10 */
-  int n_random; /* beyond; 0: 300 */
+  int n_random; /* beyond; 0: 100 */
   /* out */
   int64_t n_states; /* tried */
   int64_t n_trees;  /* different ones, checked */

@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_DECISIONS = 4096, DEFAULT_BITS = 10, DEFAULT_RANDOM = 300, FILE_ROOM = 1 << 17 };
+enum { MAX_DECISIONS = 4096, DEFAULT_BITS = 10, DEFAULT_RANDOM = 100, FILE_ROOM = 1 << 17 };
 enum choice { DROPPED, KEPT, JUNK };
 
 /* A node in a state. */
