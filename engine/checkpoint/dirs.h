@@ -1,7 +1,7 @@
 /* Directories of checkpoints: temporary ones, renaming, removal, sweeping.
  *
- * Fault points: checkpoint.mkdir, checkpoint.publish, checkpoint.parent, checkpoint.trash, checkpoint.link. Threads:
- * none.
+ * Fault points: checkpoint.mkdir, checkpoint.publish, checkpoint.parent, checkpoint.trash,
+ * checkpoint.link. Threads: none.
  */
 #ifndef STK_CHECKPOINT_DIRS_H
 #define STK_CHECKPOINT_DIRS_H

@@ -38,6 +38,7 @@ if STOKER_FAULT='file.fsync:1:explode' "$STOKER_FAULT_BIN/stoker" fit job.yaml >
 fi
 grep -q "entry 1, 'file.fsync:1:explode'" out.txt || fail "the entry is not named: $(cat out.txt)"
 STOKER_FAULT='checkpoint.manifest:1:kill9' STOKER_FAULT_TRACE=$work/trace \
-  "$STOKER_FAULT_BIN/stoker" fit job.yaml >out.txt 2>&1 && fail "checkpoint.manifest did not kill"
+  "$STOKER_FAULT_BIN/stoker" fit job.yaml >out.txt 2>&1 ||
+  fail "the death of a persister ended the run: $(tail -n 1 out.txt)"
 grep -q '^checkpoint.manifest .* kill9$' trace || fail "the kill is not in the trace: $(cat trace)"
 finish
