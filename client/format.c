@@ -87,3 +87,13 @@ size_t sc_prefix(const char *text, size_t n, size_t columns) {
   }
   return n;
 }
+
+const char *sc_without_subject(const char *text, const char *who) {
+  static const char was[] = "was ";
+  size_t n = strlen(who);
+  if (n == 0 || strncmp(text, who, n) != 0 || text[n] != ' ') {
+    return text;
+  }
+  text += n + 1;
+  return strncmp(text, was, sizeof was - 1) == 0 ? text + sizeof was - 1 : text;
+}

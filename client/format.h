@@ -20,6 +20,10 @@ void sc_format_clock(double seconds, char out_text[SC_NUMBER]);
 /* Four significant digits: "2.312", "0.00123", "1.5e-07", "nan". */
 void sc_format_metric(double value, char out_text[SC_NUMBER]);
 
+/* A sentence about `who` ("rank 1 was killed by ...") as what is said of it ("killed by ..."), for
+ * a line that names it already; any other text as it is. */
+const char *sc_without_subject(const char *text, const char *who);
+
 /* Columns of n bytes of clean UTF-8, one per character. */
 size_t sc_columns(const char *text, size_t n);
 

@@ -38,16 +38,17 @@ static void put_text(struct sp_buf *b, const char *before, const char *text) {
   }
 }
 
-/* "rank 1 at step 57" */
-static void put_who(struct sp_buf *b, const struct sp_chronicle_entry *e, const char *nobody) {
+/* "rank 1 at step 57: killed by ..."; a text about another process names it itself. */
+static void put_who(struct sp_buf *b, const struct sp_chronicle_entry *e) {
+  char who[32] = "";
   if (e->rank >= 0) {
-    sp_buf_printf(b, "rank %" PRId64, e->rank);
-  } else {
-    sp_buf_puts(b, nobody);
+    snprintf(who, sizeof who, "rank %" PRId64, e->rank);
   }
+  sp_buf_puts(b, who);
   if (e->step >= 0) {
-    sp_buf_printf(b, " at step %" PRId64, e->step);
+    sp_buf_printf(b, "%sat step %" PRId64, *who ? " " : "", e->step);
   }
+  put_text(b, *who || e->step >= 0 ? ": " : "", e->text ? sc_without_subject(e->text, who) : NULL);
 }
 
 static void put_recovery(struct sp_buf *b, const struct sp_chronicle_entry *e) {
@@ -82,7 +83,7 @@ static void put_checkpoint(struct sp_buf *b, const struct sp_chronicle_entry *e)
 /* "2 ranks from step 57: why" */
 static void put_ranks(struct sp_buf *b, const struct sp_chronicle_entry *e) {
   const char *between = "";
-  if (e->ranks >= 0) {
+  if (e->ranks > 0) {
     put_plural(b, e->ranks, "rank", "ranks");
     between = ", ";
   }
@@ -113,8 +114,7 @@ static void put_body(struct sp_buf *b, const struct sp_chronicle_entry *e) {
     case SP_CHRONICLE_DEATH:
     case SP_CHRONICLE_STALL:
     case SP_CHRONICLE_STRAGGLER:
-      put_who(b, e, "a process");
-      put_text(b, ": ", e->text);
+      put_who(b, e);
       return;
     case SP_CHRONICLE_STOP:
     case SP_CHRONICLE_END:

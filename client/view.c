@@ -321,7 +321,8 @@ static void show_recovery(struct sc_view *v, const struct sp_event_recovery *e) 
                 "%s died at step %" PRId64 " (%s); step %" PRId64
                 " was finished %s later "
                 "(generation %" PRId64 ", ",
-                e->who, e->step, e->cause, e->next_step, took, e->generation);
+                e->who, e->step, sc_without_subject(e->cause, e->who), e->next_step, took,
+                e->generation);
   put_source(&b, e);
   sp_buf_puts(&b, ")\n");
   print(v, SC_OUT, &b);

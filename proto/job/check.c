@@ -333,12 +333,6 @@ void sp_job_warnings(const struct sp_job *job, struct sp_buf *out) {
                 "trainer.max_time: where the run ends depends on the clock, so the job is no "
                 "pure function of its file\n");
   }
-  if (t->devices > 1) {
-    sp_buf_printf(out,
-                  "trainer.devices: %lld lanes run on one process here; the result is that of %lld "
-                  "processes\n",
-                  (long long)t->lanes, (long long)t->lanes);
-  }
   if (t->max_epochs == -1 && t->max_steps == -1 && t->max_time == SP_INT_NONE) {
     sp_buf_puts(out, "trainer.max_epochs: nothing ends this run\n");
   }

@@ -82,11 +82,25 @@ static void test_columns_and_prefix_count_characters(void **state) {
   assert_int_equal(sc_prefix(text, strlen(text), 0), 0);
 }
 
+static void test_without_subject_leaves_what_is_said(void **state) {
+  (void)state;
+  assert_string_equal(sc_without_subject("rank 1 was killed", "rank 1"), "killed");
+  assert_string_equal(sc_without_subject("rank 1 exited", "rank 1"), "exited");
+  assert_string_equal(sc_without_subject("rank 12 exited", "rank 1"), "rank 12 exited");
+  assert_string_equal(sc_without_subject("rank 1", "rank 1"), "rank 1");
+  assert_string_equal(sc_without_subject("killed", "rank 1"), "killed");
+  assert_string_equal(sc_without_subject(" x", ""), " x");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
-      tt_test(test_count_groups_thousands),      tt_test(test_rate_has_three_digits),
-      tt_test(test_rate_that_is_none_is_a_dash), tt_test(test_clock_grows_with_the_time),
-      tt_test(test_metric_has_four_digits),      tt_test(test_columns_and_prefix_count_characters),
+      tt_test(test_count_groups_thousands),
+      tt_test(test_rate_has_three_digits),
+      tt_test(test_rate_that_is_none_is_a_dash),
+      tt_test(test_clock_grows_with_the_time),
+      tt_test(test_metric_has_four_digits),
+      tt_test(test_columns_and_prefix_count_characters),
+      tt_test(test_without_subject_leaves_what_is_said),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -45,6 +45,8 @@ static void test_entry_says_what_its_kind_has(void **state) {
   e.ranks = 2;
   e.source = "start";
   says(&e, "  2 ranks, step 0, from the start\n");
+  e.ranks = 0; /* not known yet */
+  says(&e, "start       step 0, from the start\n");
   e = entry(SP_CHRONICLE_GENERATION, 1, -1);
   e.ranks = 1;
   e.text = "rank 1 died";
@@ -69,6 +71,11 @@ static void test_entry_says_what_its_kind_has(void **state) {
   e.rank = 3;
   e.text = "stopped in reduce";
   says(&e, "  rank 3 at step 9: stopped in reduce\n");
+  e.text = "rank 3 was killed by signal 9 (SIGKILL)";
+  says(&e, "  rank 3 at step 9: killed by signal 9 (SIGKILL)\n");
+  e.rank = -1;
+  e.text = "the zygote exited with code 1";
+  says(&e, "  at step 9: the zygote exited with code 1\n");
   e = entry(SP_CHRONICLE_END, 1, 300);
   e.ok = 0;
   e.text = "poisoned";

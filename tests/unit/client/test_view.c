@@ -126,6 +126,7 @@ static void test_recovery_is_one_line(void **state) {
       ">rank 1 died at step 57 (killed by signal 9, SIGKILL); step 58 was finished 31 ms later "
       "(generation 2, from the slots, 1 step recomputed)\n");
   e.u.recovery.source = SP_SOURCE_CHECKPOINT;
+  e.u.recovery.cause = "rank 1 was killed by signal 9, SIGKILL";
   e.u.recovery.n_recomputed = 17;
   e.u.recovery.ms = 2500;
   sc_view_event(&f.v, &e);
