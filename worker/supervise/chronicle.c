@@ -138,6 +138,9 @@ void sw_chronicle_open(struct sw_chronicle *c, const char *run_dir, const struct
 void sw_chronicle_append(struct sw_chronicle *c, const struct sp_chronicle_entry *e) {
   struct sp_err err = {0};
   struct sp_chronicle_entry whole = *e;
+  if (!c->clock) {
+    return; /* not opened: the run has no directory yet */
+  }
   whole.time = sp_wall_now(c->clock);
   whole.mono_ns = sp_mono_now(c->clock).ns;
   note(c, append(c, &whole, &err), &err);

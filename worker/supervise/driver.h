@@ -97,6 +97,7 @@ struct sw_driver {
   struct stk_order *order; /* being carried out */
   struct stk_ckpt_receipt receipt;
   bool has_receipt;
+  bool save_torn; /* a persister has died since the directory of checkpoints was swept */
   uv_work_t publishing;
   struct sw_published published;
   sp_status publish_status;

@@ -17,6 +17,12 @@ static void tell_chronicle_trouble(void *ctx, const char *text) {
   sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", text);
 }
 
+/* Removes what persisters of this run that died have left. */
+static void sweep_checkpoints(struct sw_driver *d) {
+  (void)!stk_ckpt_sweep(d->run.ckpt_dir, (int64_t)d->generation + 1, 0, NULL);
+  d->save_torn = false;
+}
+
 sp_status sw_driver_write_run(struct sw_driver *d, sp_run_state state, struct sp_err *err) {
   char nonce[24], boot[SW_BOOT_ID], cwd[PATH_MAX] = "", ckpt_dir[2 * PATH_MAX];
   snprintf(nonce, sizeof nonce, "%016llx", (unsigned long long)d->run.nonce);
@@ -42,6 +48,9 @@ sp_status sw_driver_write_run(struct sw_driver *d, sp_run_state state, struct sp
                           .cwd = cwd,
                           .n_args = (size_t)d->n_args,
                           .args = (const char *const *)d->args};
+  if (over && d->save_torn) {
+    sweep_checkpoints(d);
+  }
   return sp_run_file_write(d->run.dir, &f, err);
 }
 
@@ -171,6 +180,9 @@ static void publish_work(uv_work_t *w) {
   d->publish_err = (struct sp_err){0};
   d->publish_status =
       sw_publish_order(&d->publish, d->order, &d->receipt, "", &d->published, &d->publish_err);
+  if (d->save_torn && d->publish_status == SP_OK) {
+    sweep_checkpoints(d);
+  }
 }
 
 static void publish_done(uv_work_t *w, int status) {
@@ -332,6 +344,20 @@ static void tell_recovered(struct sw_driver *d, const struct sw_action *a) {
   *i = (struct sw_incident){.n = 0};
 }
 
+/* An attempt that another one follows; the last one is told with the order (tell_checkpoint). */
+static void tell_save_failed(struct sw_driver *d, const struct sw_action *a) {
+  struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_CHECKPOINT);
+  d->save_torn = true;
+  sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", a->text);
+  if (a->ns >= 0) {
+    e.generation = d->generation;
+    e.ok = 0;
+    e.step = d->order ? d->order->step : -1;
+    e.text = a->text;
+    sw_chronicle_append(&d->chronicle, &e);
+  }
+}
+
 static void note(struct sw_driver *d, sp_chronicle_kind kind, const struct sw_action *a) {
   struct sp_chronicle_entry e = sp_chronicle_entry(kind);
   e.generation = d->generation;
@@ -364,8 +390,10 @@ void sw_driver_tell(struct sw_driver *d, const struct sw_action *a) {
       note(d, SP_CHRONICLE_STALL, a);
       sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", a->text);
       break;
-    case SW_TELL_RETRY:
     case SW_TELL_SAVE_FAILED:
+      tell_save_failed(d, a);
+      break;
+    case SW_TELL_RETRY:
     case SW_TELL_NOT_WRITTEN:
       sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", a->text);
       break;

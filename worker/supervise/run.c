@@ -162,6 +162,7 @@ sp_status sw_run_begin(struct sw_emit *e, const struct sp_job *job, struct sw_ru
   if (is_auto && (st == SP_ENOENT || over)) {
     sw_emit_text(e, SP_TEXT_INFO, "no interrupted run of this job: a new one begins\n");
     *out->dir = '\0';
+    *err = (struct sp_err){0};
     return begin_new(e, job, out, err);
   }
   if (over) {
