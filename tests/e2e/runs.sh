@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A run seen and steered from outside while it trains: show, events, scale, stop. A rank is killed on
-# the way. The checkpoint that it stops with has the bits of an undisturbed run of as many steps.
+# A run seen and steered from outside while it trains: show, events, scale, stop. A rank is killed
+# on the way. The checkpoint that it stops with has the bits of an undisturbed run of as many steps.
 # quick
 . "$(dirname "$0")/lib.sh"
 
@@ -31,10 +31,14 @@ await() {
     sleep 0.05
   done
 }
-value() { "$stoker" show root -o json 2>/dev/null | grep -oE "\"$1\":(\"[^\"]*\"|[^,}]*)" | cut -d: -f2-; }
+value() {
+  "$stoker" show root -o json 2>/dev/null | grep -oE "\"$1\":(\"[^\"]*\"|[^,}]*)" |
+    cut -d: -f2-
+}
 has_step() { local n; n=$(value step) && [ "${n:-0}" -ge "$1" ]; }
 has_event() { "$stoker" events root 2>/dev/null | grep -E "$1" >/dev/null; }
-# The newest rank: nothing is saved meanwhile, so the supervisor's children are the zygote and ranks.
+# The newest rank: nothing is saved meanwhile, so the supervisor has no children but the zygote and
+# ranks.
 newest_rank() { pgrep -P "$(value pid)" | tail -n 1; }
 
 await "step 20" has_step 20
@@ -48,7 +52,8 @@ await "4 ranks" has_event '  generation  4 ranks'
 grep -q "^error: .*4" scale.log || fail "scale --ranks 5: $(cat scale.log)"
 
 kill -9 "$(newest_rank)" || fail "no rank to kill"
-await "a recovery" has_event '  recovery    step [0-9]+ finished after .* from the slots, [01] steps? recomputed'
+await "a recovery" has_event \
+  '  recovery    step [0-9]+ finished after .* from the slots, [01] steps? recomputed'
 has_event '  death       rank [0-3] at step [0-9]+: killed by signal 9' ||
   fail "death: $("$stoker" events root | grep death)"
 [ "$(value recoveries)" = 1 ] || fail "recoveries: $(value recoveries)"
