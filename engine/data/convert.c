@@ -1,6 +1,7 @@
 /* Conversion loops. They work in blocks that are copied to the stack first, which allows a source
- * inside its destination. A block is always converted whole (its tail is old or zero): a constant
- * count without alias is what compilers vectorise at -O2.
+ * inside its destination: a whole block's results end before the source of the next one begins. The
+ * last block goes through the stack on both sides and is converted whole too (its tail is old or
+ * zero): a constant count without alias is what compilers vectorise at -O2.
  */
 #include "engine/data/convert.h"
 
@@ -15,14 +16,17 @@ size_t stk_target_bytes(enum stk_target t) {
 #define BLOCK_LOOP(name, from, to, value)                                             \
   static void name(const void *src, void *dst, int64_t n) {                           \
     from in[BLOCK] = {0};                                                             \
-    to out[BLOCK];                                                                    \
+    to last[BLOCK];                                                                   \
     for (int64_t at = 0; at < n; at += BLOCK) {                                       \
       size_t m = n - at < BLOCK ? (size_t)(n - at) : BLOCK;                           \
+      to *out = m < BLOCK ? last : (to *)dst + at;                                    \
       memcpy(in, (const uint8_t *)src + (size_t)at * sizeof(from), m * sizeof(from)); \
       for (size_t i = 0; i < BLOCK; i++) {                                            \
         out[i] = value;                                                               \
       }                                                                               \
-      memcpy((uint8_t *)dst + (size_t)at * sizeof(to), out, m * sizeof(to));          \
+      if (m < BLOCK) {                                                                \
+        memcpy((to *)dst + at, last, m * sizeof(to));                                 \
+      }                                                                               \
     }                                                                                 \
   }
 
