@@ -671,30 +671,56 @@ static void dx_pack(const struct stk_conv_shape *s, struct pass *p, const struct
   }
 }
 
+/* Row `row` of a plane at `to`, between its padding; g and argmax are of its maxima. What is
+ * written beyond the row is +0, and the next row comes later. */
+V_INLINE void dx_unpool_row(const struct plane *pl, const real *g, const int32_t *argmax,
+                            int64_t row, int64_t ow, real *to) {
+  const int64_t left = -pl->col0, right = left + 2 * ow;
+  plane_fill_over(to, left, (real)0);
+  for (int64_t j = 0; j < ow; j += V_LANES) {
+    const int64_t n = min64(ow - j, V_LANES);
+    const struct pool_rows r = unpool_2x2(g + j, argmax + j, row / 2 * 2, j, ow, n);
+    v_store(to + left + 2 * j, row % 2 ? r.bottom[0] : r.top[0]);
+    v_store(to + left + 2 * j + V_LANES, row % 2 ? r.bottom[1] : r.top[1]);
+  }
+  plane_fill_over(to + right, pl->pitch - right, (real)0);
+}
+
+/* Rows `row`, which is even, and row + 1, where a row's maxima are one vector. */
+V_INLINE void dx_unpool_both(const struct plane *pl, const real *g, const int32_t *argmax,
+                             int64_t row, int64_t ow, real *to) {
+  const int64_t left = -pl->col0, right = left + 2 * ow;
+  const struct pool_rows r = unpool_2x2(g, argmax, row, 0, ow, ow);
+  for (int half = 0; half < 2; half++) {
+    plane_fill_over(to, left, (real)0);
+    v_store(to + left, half ? r.bottom[0] : r.top[0]);
+    v_store(to + left + V_LANES, half ? r.bottom[1] : r.top[1]);
+    plane_fill_over(to + right, pl->pitch - right, (real)0);
+    to += pl->pitch;
+  }
+}
+
 /* The planes of a band, from the gradients of maxima of `channels` channels. Rows ascend, so that a
  * row's surplus is overwritten. */
 static void dx_unpool(const struct stk_conv_dx_args *a, const struct plane *pl, real *to,
                       int64_t channel, int64_t channels) {
-  const int64_t ow = a->s.ow / 2, pooled = a->s.oh / 2 * ow, left = -pl->col0;
+  const int64_t ow = a->s.ow / 2, pooled = a->s.oh / 2 * ow;
   for (int64_t c = 0; c < channels; c++) {
     const real *g = (const real *)a->g + (channel + c) * pooled;
     const int32_t *argmax = a->argmax + (channel + c) * pooled;
-    for (int64_t i = 0; i < pl->rows; i++) {
-      const int64_t row = pl->row0 + i;
+    for (int64_t i = 0; i < pl->rows;) {
+      const int64_t row = pl->row0 + i, at = row / 2 * ow;
+      real *plane = to + (c * pl->rows + i) * pl->pitch;
       if (row < 0 || row >= a->s.oh) {
-        plane_fill_over(to, pl->pitch, (real)0);
-        to += pl->pitch;
-        continue;
+        plane_fill_over(plane, pl->pitch, (real)0);
+        i++;
+      } else if (row % 2 == 0 && i + 1 < pl->rows && ow <= V_LANES) {
+        dx_unpool_both(pl, g + at, argmax + at, row, ow, plane);
+        i += 2;
+      } else {
+        dx_unpool_row(pl, g + at, argmax + at, row, ow, plane);
+        i++;
       }
-      plane_fill_over(to, left, (real)0);
-      for (int64_t j = 0; j < ow; j += V_LANES) {
-        vreal first, second;
-        unpool_2x2(g + row / 2 * ow, argmax + row / 2 * ow, row, j, ow, &first, &second);
-        v_store(to + left + 2 * j, first);
-        v_store(to + left + 2 * j + V_LANES, second);
-      }
-      plane_fill_over(to + left + a->s.ow, pl->pitch - left - a->s.ow, (real)0);
-      to += pl->pitch;
     }
   }
 }

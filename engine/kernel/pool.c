@@ -180,23 +180,30 @@ const struct stk_kernel KFN(pool) = {"pool", pool_units, pool_scratch, pool_run}
 
 /* ---- backward */
 
-/* Windows of 2 x 2 that cover the plane: every row is written once. A row's surplus falls on the
- * next one, which is stored later. */
+/* 32 elements, or what is left of the plane. */
+V_INLINE void store_rows(real *to, const vreal *x, int64_t left) {
+  if (left >= 2 * V_LANES) {
+    v_store(to, x[0]);
+    v_store(to + V_LANES, x[1]);
+  } else {
+    v_store_n(to, x[0], left < V_LANES ? left : V_LANES);
+    v_store_n(to + V_LANES, x[1], left < V_LANES ? 0 : left - V_LANES);
+  }
+}
+
+/* Windows of 2 x 2 that cover the plane: every row is written once. A row's surplus falls on what
+ * is stored later: the upper rows of two go first. */
 static void unpool_max_2x2(const struct stk_conv_shape *s, const real *g, const int32_t *argmax,
                            real *dx) {
-  for (int64_t row = 0; row < s->h; row++) {
+  const int64_t all = s->h * s->w;
+  for (int64_t row = 0; row < s->h; row += 2) {
     const int64_t out = row / 2 * s->ow;
-    for (int64_t j = 0; j < s->ow; j += V_LANES) {
-      real *to = dx + row * s->w + 2 * j;
-      const int64_t left = (s->h - row) * s->w - 2 * j;
-      vreal a, b;
-      unpool_2x2(g + out, argmax + out, row, j, s->ow, &a, &b);
-      if (left >= 2 * V_LANES) {
-        v_store(to, a);
-        v_store(to + V_LANES, b);
-      } else {
-        v_store_n(to, a, left < V_LANES ? left : V_LANES);
-        v_store_n(to + V_LANES, b, left < V_LANES ? 0 : left - V_LANES);
+    for (int half = 0; half < 2; half++) {
+      for (int64_t j = 0; j < s->ow; j += V_LANES) {
+        const int64_t n = s->ow - j < V_LANES ? s->ow - j : V_LANES;
+        const int64_t at = (row + half) * s->w + 2 * j;
+        const struct pool_rows r = unpool_2x2(g + out + j, argmax + out + j, row, j, s->ow, n);
+        store_rows(dx + at, half ? r.bottom : r.top, all - at);
       }
     }
   }

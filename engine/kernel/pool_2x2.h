@@ -117,18 +117,26 @@ V_INLINE void pool_max_2x2(const real *x, int64_t w, real *y, int32_t *argmax, i
   }
 }
 
-/* The gradient of row `row` of a plane of 2 ow columns, 32 elements from column 2 j: g where the
- * maximum was, else +0. g and argmax are of the outputs in row / 2; those past the end give +0. */
-V_INLINE void unpool_2x2(const real *g, const int32_t *argmax, int64_t row, int64_t j, int64_t ow,
-                         vreal *a, vreal *b) {
-  const int64_t n = ow - j;
-  const vreal value = n >= V_LANES ? v_load(g + j) : v_load_n(g + j, n);
-  const vint place = n >= V_LANES ? vi_load(argmax + j) : vi_load_n(argmax + j, n);
-  const vint even = vi_add(vi_set1((int32_t)(2 * (row * ow + j))), vi_add(vi_iota(), vi_iota()));
-  const vint odd = vi_add(even, vi_set1(1));
-  const vreal sum = v_add(v_zero(), value);
-  pool_weave(v_select(vi_eq(place, even), sum, v_zero()),
-             v_select(vi_eq(place, odd), sum, v_zero()), a, b);
+/* The gradients of rows `row`, which is even, and row + 1 of a plane of 2 ow columns, 32 elements
+ * each from column 2 j: g where the maximum was, else +0. g and argmax are of the n <= 16 outputs
+ * from j on that these rows hold; beyond them it is +0. */
+struct pool_rows {
+  vreal top[2], bottom[2];
+};
+
+V_INLINE struct pool_rows unpool_2x2(const real *g, const int32_t *argmax, int64_t row, int64_t j,
+                                     int64_t ow, int64_t n) {
+  const int32_t first = (int32_t)(2 * (row * ow + j)), w = (int32_t)(2 * ow);
+  const vreal sum = v_add(v_zero(), v_load_n(g, n));
+  /* Where in the window, less its number's share: 0, 1, w or w + 1. */
+  const vint at =
+      vi_sub(vi_sub(vi_load_n(argmax, n), vi_set1(first)), vi_add(vi_iota(), vi_iota()));
+  struct pool_rows r;
+#define UNPOOL_AT(PLACE) v_select(vi_eq(at, vi_set1(PLACE)), sum, v_zero())
+  pool_weave(UNPOOL_AT(0), UNPOOL_AT(1), &r.top[0], &r.top[1]);
+  pool_weave(UNPOOL_AT(w), UNPOOL_AT(w + 1), &r.bottom[0], &r.bottom[1]);
+#undef UNPOOL_AT
+  return r;
 }
 
 #endif
