@@ -84,35 +84,57 @@ V_INLINE void pool_pair(const real *row, int64_t j, int64_t w, vreal *even, vrea
   }
 }
 
+/* 16 maxima of the pairs of columns in two rows (even and odd columns of each), the first element
+ * of a window starting, and their places: `corner` is the first window's. */
+V_INLINE vreal pool_max_16(vreal x00, vreal x01, vreal x10, vreal x11, int64_t corner, int64_t w,
+                           bool mark, vint *out_place) {
+  const vint at = vi_add(vi_set1((int32_t)corner), vi_add(vi_iota(), vi_iota()));
+  vreal best = x00;
+  vint place = at;
+  pool_beats(x01, vi_add(at, vi_set1(1)), &best, &place);
+  pool_beats(x10, vi_add(at, vi_set1((int32_t)w)), &best, &place);
+  pool_beats(x11, vi_add(at, vi_set1((int32_t)w + 1)), &best, &place);
+  *out_place = mark ? vi_select(v_le(best, v_zero()), vi_set1(-1), place) : place;
+  return best;
+}
+
+/* n of them, of which `room` have room. */
+V_INLINE void pool_store(real *y, int32_t *argmax, vreal best, vint place, int64_t n,
+                         int64_t room) {
+  if (n >= V_LANES || room >= V_LANES) {
+    v_store(y, best);
+    vi_store(argmax, place);
+  } else {
+    v_store_n(y, best, n);
+    vi_store_n(argmax, place, n);
+  }
+}
+
 /* Rows first .. first + rows - 1 of the outputs (rows x ow at y and argmax) of a plane of w columns
- * whose row 2 first is at x. The first element of a window starts. mark: -1 for the place of a
- * maximum <= 0. */
+ * whose row 2 first is at x. mark: -1 for the place of a maximum <= 0. A surplus falls on later
+ * rows, which are stored later. */
 V_INLINE void pool_max_2x2(const real *x, int64_t w, real *y, int32_t *argmax, int64_t first,
                            int64_t rows, int64_t ow, bool mark) {
+  const bool narrow = ow <= V_LANES; /* a row is one vector: its masks are made once */
+  const vmask low = v_mask_n(w < V_LANES ? w : V_LANES);
+  const vmask high = v_mask_n(w < V_LANES ? 0 : w < 2 * V_LANES ? w - V_LANES : V_LANES);
   for (int64_t i = 0; i < rows; i++) {
-    const real *top = x + 2 * i * w;
+    const real *top = x + 2 * i * w, *bottom = top + w;
+    const int64_t out = i * ow, corner = 2 * (first + i) * w;
+    vreal x00, x01, x10, x11;
+    vint place;
+    if (narrow) {
+      pool_halves(v_load_mask(top, low), v_load_mask(top + V_LANES, high), &x00, &x01);
+      pool_halves(v_load_mask(bottom, low), v_load_mask(bottom + V_LANES, high), &x10, &x11);
+      const vreal best = pool_max_16(x00, x01, x10, x11, corner, w, mark, &place);
+      pool_store(y + out, argmax + out, best, place, ow, rows * ow - out);
+      continue;
+    }
     for (int64_t j = 0; j < ow; j += V_LANES) {
-      vreal best, x01, x10, x11;
-      pool_pair(top, 2 * j, w, &best, &x01);
-      pool_pair(top + w, 2 * j, w, &x10, &x11);
-      const int32_t corner = (int32_t)(2 * (first + i) * w + 2 * j);
-      const vint at = vi_add(vi_set1(corner), vi_add(vi_iota(), vi_iota()));
-      vint place = at;
-      pool_beats(x01, vi_add(at, vi_set1(1)), &best, &place);
-      pool_beats(x10, vi_add(at, vi_set1((int32_t)w)), &best, &place);
-      pool_beats(x11, vi_add(at, vi_set1((int32_t)w + 1)), &best, &place);
-      if (mark) {
-        place = vi_select(v_le(best, v_zero()), vi_set1(-1), place);
-      }
-      const int64_t out = i * ow + j, n = ow - j;
-      /* A surplus falls on later rows, which are stored later. */
-      if (n >= V_LANES || out + V_LANES <= rows * ow) {
-        v_store(y + out, best);
-        vi_store(argmax + out, place);
-      } else {
-        v_store_n(y + out, best, n);
-        vi_store_n(argmax + out, place, n);
-      }
+      pool_pair(top, 2 * j, w, &x00, &x01);
+      pool_pair(bottom, 2 * j, w, &x10, &x11);
+      const vreal best = pool_max_16(x00, x01, x10, x11, corner + 2 * j, w, mark, &place);
+      pool_store(y + out + j, argmax + out + j, best, place, ow - j, rows * ow - out - j);
     }
   }
 }
