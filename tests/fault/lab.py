@@ -135,6 +135,22 @@ class Lab:
         with open(self.trace_path, encoding="utf-8") as f:
             return [line.split() for line in f]
 
+    def supervisor(self):
+        with open(os.path.join(self.run_dir(), "run.json"), encoding="utf-8") as f:
+            return int(next(line for line in f if line.startswith('"pid"')).split()[1].strip(","))
+
+    def children(self, role):
+        """pids of the supervisor's children whose names begin so."""
+        try:
+            pid = self.supervisor()
+            with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as f:
+                return [int(p) for p in f.read().split() if name_of(p).startswith(role)]
+        except (OSError, StopIteration, TypeError):
+            return []
+
+    def count_fds(self):
+        return len(os.listdir(f"/proc/{self.supervisor()}/fd"))
+
     def processes(self):
         """pids of whatever runs on behalf of this lab."""
         word = f"{MARK}={self.mark}".encode()
@@ -198,6 +214,14 @@ def state_of(path):
         return f.read()
 
 
+def name_of(pid):
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+            return f.read().strip()
+    except OSError:
+        return ""
+
+
 def describe(pids):
     words = []
     for pid in pids:
@@ -207,18 +231,6 @@ def describe(pids):
         except OSError:
             pass
     return words
-
-
-def role_pids(supervisor):
-    """Children of a supervisor by role: {"zygote": pid, "others": [ranks and persisters]}.
-
-    All are forks of one program; the zygote alone was executed as one, so its command line says it
-    - as do those that it forked. It is the child that is the oldest."""
-    try:
-        with open(f"/proc/{supervisor}/task/{supervisor}/children", encoding="utf-8") as f:
-            return [int(p) for p in f.read().split()]
-    except OSError:
-        return []
 
 
 def find_bin(variable, preset):

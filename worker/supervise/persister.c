@@ -1,5 +1,6 @@
 /* The persister: writes what one order asks for, sends the receipt, ends. */
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "proto/base/fault.h"
@@ -55,6 +56,7 @@ static sp_status persist(struct sw_zygote *z, int stream, uint64_t order_seq, st
 void sw_persister_run(struct sw_zygote *z, int stream, uint64_t order_seq) {
   struct sp_err err = {0};
   sp_fault_set_role(-1, "persister");
+  (void)prctl(PR_SET_NAME, "stoker-persist");
   (void)!sp_io_low_priority(NULL); /* saves are slower then, not wrong */
   sp_status st = persist(z, stream, order_seq, &err);
   sw_zygote_fail(stream, &err);

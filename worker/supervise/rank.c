@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -225,10 +226,18 @@ static sp_status take_cpus(struct rank *r, struct sp_err *err) {
   return stk_pool_start(pool, r->threads, err);
 }
 
+/* For ps, top and pgrep. */
+static void take_name(int32_t rank) {
+  char name[16];
+  snprintf(name, sizeof name, "stoker-rank-%d", (int)rank);
+  (void)prctl(PR_SET_NAME, name);
+}
+
 static void on_join(struct rank *r, const struct sp_join *join) {
   struct sp_err err = {0};
   r->generation = join->generation;
   r->rank = (int32_t)join->rank;
+  take_name(r->rank);
   r->n_ranks = (int32_t)join->n_ranks;
   snprintf(r->run_dir, sizeof r->run_dir, "%s", join->run_dir);
   snprintf(r->ckpt_dir, sizeof r->ckpt_dir, "%s", join->ckpt_dir);
@@ -368,6 +377,7 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
   }
   default_signals();
   sp_fault_set_role(rank, "rank");
+  take_name(rank);
   r->z = z;
   r->stream = stream;
   r->rank = rank;

@@ -339,6 +339,7 @@ int sw_zygote_main(int argc, char **argv) {
     return SP_EXIT_JOB_LOST;
   }
   sp_fault_set_role(-1, "zygote");
+  (void)prctl(PR_SET_NAME, "stoker-zygote");
   z->reader = sp_event_reader_new();
   sp_status st = z->reader ? load(z, argc, argv, &err) : sp_fail(&err, SP_ENOMEM, "no memory");
   struct sw_emit e = {.fd = z->stream};
