@@ -18,7 +18,7 @@ enum { TAIL_BYTES = 21 };
 
 #define MEMBER(type, base, offset) (*(type *)(void *)((char *)(base) + (offset)))
 #define MEMBER_CONST(type, base, offset) \
-  (*(const type *)(const void *)((const char *)(base) + (offset)))
+  (*(type const *)(const void *)((const char *)(base) + (offset)))
 
 /* ---- writing */
 

@@ -15,7 +15,7 @@
  * descriptors, so the alignment is right. */
 #define MEMBER(type, base, offset) (*(type *)(void *)((char *)(base) + (offset)))
 #define MEMBER_CONST(type, base, offset) \
-  (*(const type *)(const void *)((const char *)(base) + (offset)))
+  (*(type const *)(const void *)((const char *)(base) + (offset)))
 
 /* Pointers to arrays, whose types differ from row to row. */
 static void *pointer_at(const void *base, size_t offset) {
