@@ -16,7 +16,7 @@
 
 enum {
   ALIGN = 64,
-  SMALL_ELEMENTS = 128 * 1024, /* of a batch that the pool reads */
+  SMALL_ELEMENTS = 512 * 1024, /* of a batch that the pool reads */
   UNIT_ELEMENTS = 12 * 1024
 };
 
