@@ -230,11 +230,6 @@ sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *e
   return find(NULL, NULL, path, out, err);
 }
 
-sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
-                       struct sp_err *err) {
-  return find(NULL, job, which, out, err);
-}
-
 sp_status sw_find_whole_ckpt(struct sw_emit *e, const struct sp_job *job, const char *which,
                              char out[PATH_MAX], struct sp_err *err) {
   return find(e, job, which, out, err);

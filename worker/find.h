@@ -6,13 +6,9 @@
 #include "worker/setup.h"
 
 /* Resolves --ckpt_path: a path (see sw_ckpt_resolve), or "last" or "best" of the newest run of this
- * job's log directory. */
-SP_NODISCARD sp_status sw_find_ckpt(const struct sp_job *job, const char *which, char out[PATH_MAX],
-                                    struct sp_err *err);
-
-/* As sw_find_ckpt, for who goes on from it: where the newest is wanted, every checksum of it is
- * compared, and of each checkpoint that is passed over because it is damaged a warning says name
- * and reason. A checkpoint that is named is taken as it is, or fails. */
+ * job's log directory. Where the newest is wanted, every checksum of it is compared, and of each
+ * checkpoint that is passed over because it is damaged a warning says name and reason. A checkpoint
+ * that is named is taken as it is, or fails when it is read. */
 SP_NODISCARD sp_status sw_find_whole_ckpt(struct sw_emit *e, const struct sp_job *job,
                                           const char *which, char out[PATH_MAX],
                                           struct sp_err *err);

@@ -11,8 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
-enum { MAX_BEST_BYTES = 1 << 16 };
+enum { MAX_BEST_BYTES = 1 << 16, MAX_LISTINGS = 100 };
 
 /* A checkpoint that was copied or renamed to another step's name would be taken for newer or older
  * than it is. */
@@ -145,48 +146,78 @@ static bool is_damage(sp_status st) {
   return st == SP_ECORRUPT || st == SP_ENOENT || st == SP_EINVAL || st == SP_EIO;
 }
 
-/* The rest of stk_ckpt_open_newest_valid for the names that there are; `newest` gets the reason of
- * the first rejection. */
-static sp_status open_first(const char *parent, const struct stk_ckpt_info *infos, size_t n,
-                            bool verify, stk_ckpt_rejected *rejected, void *ctx,
-                            struct stk_ckpt *out, struct sp_err *newest, struct sp_err *err) {
+/* A search through one listing. */
+struct search {
+  const char *parent;
+  bool verify;
+  stk_ckpt_rejected *rejected;
+  void *ctx;
+  struct sp_err newest; /* why the newest one is not taken */
+};
+
+static sp_status open_one(const struct search *s, const struct stk_ckpt_info *info,
+                          struct stk_ckpt *out, struct sp_err *why) {
+  char path[PATH_MAX];
+  sp_status st = put_path(s->parent, info->name, path, why);
+  st = st ? st : stk_ckpt_open(path, out, why);
+  if (st != SP_OK) {
+    return st;
+  }
+  st = check_step(out, info->step, why);
+  st = st || !s->verify ? st : stk_ckpt_verify(out, why);
+  if (st != SP_OK) {
+    stk_ckpt_close(out);
+  }
+  return st;
+}
+
+/* Whether a checkpoint went since it was listed: its run removed it, so a newer one stands. */
+static bool has_gone(const char *parent, const char *name) {
+  char path[PATH_MAX];
+  struct stat st;
+  return put_path(parent, name, path, NULL) == SP_OK && lstat(path, &st) != 0 && errno == ENOENT;
+}
+
+/* *out_again: the listing is out of date. */
+static sp_status open_first(struct search *s, const struct stk_ckpt_info *infos, size_t n,
+                            struct stk_ckpt *out, bool *out_again, struct sp_err *err) {
   for (size_t i = 0; i < n; i++) {
-    char path[PATH_MAX];
     struct sp_err why = {0};
-    sp_status st = put_path(parent, infos[i].name, path, &why);
-    st = st ? st : stk_ckpt_open(path, out, &why);
-    if (st == SP_OK) {
-      st = check_step(out, infos[i].step, &why);
-      st = st || !verify ? st : stk_ckpt_verify(out, &why);
-      if (st != SP_OK) {
-        stk_ckpt_close(out);
-      }
-    }
+    sp_status st = open_one(s, &infos[i], out, &why);
     if (!is_damage(st)) {
       return st == SP_OK ? SP_OK : sp_fail(err, st, "%s", why.text);
     }
-    if (rejected) {
-      rejected(ctx, infos[i].name, why.text);
+    if (has_gone(s->parent, infos[i].name)) {
+      *out_again = true;
+      return sp_fail(err, SP_ENOENT, "checkpoint: %s changes all the time", s->parent);
+    }
+    if (s->rejected) {
+      s->rejected(s->ctx, infos[i].name, why.text);
     }
     if (i == 0) {
-      *newest = why;
+      s->newest = why;
     }
   }
   return n == 0
-             ? sp_fail(err, SP_ENOENT, "checkpoint: %s holds none", parent)
+             ? sp_fail(err, SP_ENOENT, "checkpoint: %s holds none", s->parent)
              : sp_fail(err, SP_ENOENT, "checkpoint: none of the %zu in %s is whole; the newest: %s",
-                       n, parent, newest->text);
+                       n, s->parent, s->newest.text);
 }
 
 sp_status stk_ckpt_open_newest_valid(const char *parent, bool verify, stk_ckpt_rejected *rejected,
                                      void *ctx, struct stk_ckpt *out, struct sp_err *err) {
-  struct stk_ckpt_info *infos;
-  size_t n;
-  struct sp_err newest = {0};
-  sp_status st = list_names(parent, &infos, &n, err);
-  if (st == SP_OK) {
-    st = open_first(parent, infos, n, verify, rejected, ctx, out, &newest, err);
-    sp_free(infos);
+  struct search s = {.parent = parent, .verify = verify, .rejected = rejected, .ctx = ctx};
+  sp_status st = SP_OK;
+  bool again = true;
+  for (int tries = 0; again && tries < MAX_LISTINGS; tries++) {
+    struct stk_ckpt_info *infos;
+    size_t n;
+    again = false;
+    st = list_names(parent, &infos, &n, err);
+    if (st == SP_OK) {
+      st = open_first(&s, infos, n, out, &again, err);
+      sp_free(infos);
+    }
   }
   return st;
 }

@@ -126,15 +126,87 @@ static sp_status compare_header(const struct stk_ckpt *ck, uint32_t file,
                        ck->manifest.files[file].name, index->n_entries, n);
 }
 
-static sp_status compare_crc(int fd, uint64_t offset, uint64_t bytes, uint32_t stated,
-                             const char *file, const char *what, struct sp_err *err) {
-  uint32_t found;
-  sp_status st = stk_read_crc(fd, offset, bytes, file, &found, err);
-  if (st == SP_OK && found != stated) {
-    st = sp_fail(err, SP_ECORRUPT,
+/* A file on its one way through: the checksum of all of it, and of its tensors as they pass. */
+struct pass {
+  const struct stk_manifest_file *file;
+  const struct stk_manifest_tensor **tensors; /* of the file, by offset, without overlap */
+  size_t n_tensors;
+  size_t next; /* tensor that is passing, or comes next */
+  uint64_t at;
+  uint32_t crc;        /* of the file so far */
+  uint32_t tensor_crc; /* of that tensor so far */
+};
+
+static sp_status differs(const char *what, const char *file, uint32_t found, uint32_t stated,
+                         struct sp_err *err) {
+  return sp_fail(err, SP_ECORRUPT,
                  "%.200s in %s: CRC32C is %08" PRIx32 ", the manifest says %08" PRIx32, what, file,
                  found, stated);
+}
+
+static sp_status pass_piece(void *ctx, const uint8_t *bytes, size_t n, struct sp_err *err) {
+  struct pass *p = ctx;
+  uint64_t end = p->at + n;
+  p->crc = sp_crc32c(p->crc, bytes, n);
+  while (p->next < p->n_tensors) {
+    const struct stk_manifest_tensor *t = p->tensors[p->next];
+    uint64_t from = t->offset > p->at ? t->offset : p->at;
+    uint64_t to = t->offset + t->bytes < end ? t->offset + t->bytes : end;
+    if (from < to) {
+      p->tensor_crc = sp_crc32c(p->tensor_crc, bytes + (from - p->at), (size_t)(to - from));
+    }
+    if (t->offset + t->bytes > end) {
+      break;
+    }
+    if (p->tensor_crc != t->crc32c) {
+      return differs(t->name, p->file->name, p->tensor_crc, t->crc32c, err);
+    }
+    p->tensor_crc = 0;
+    p->next++;
   }
+  p->at = end;
+  return SP_OK;
+}
+
+static int by_offset(const void *a, const void *b) {
+  const struct stk_manifest_tensor *x = *(const struct stk_manifest_tensor *const *)a;
+  const struct stk_manifest_tensor *y = *(const struct stk_manifest_tensor *const *)b;
+  if (x->offset != y->offset) {
+    return x->offset < y->offset ? -1 : 1;
+  }
+  return x->bytes < y->bytes ? -1 : x->bytes > y->bytes; /* empty ones come first */
+}
+
+/* The file's tensors into p, which has room for all; SP_ECORRUPT where two share bytes. */
+static sp_status sort_tensors(const struct stk_ckpt *ck, uint32_t file, struct pass *p,
+                              struct sp_err *err) {
+  for (size_t i = 0; i < ck->manifest.n_tensors; i++) {
+    if (ck->manifest.tensors[i].file == file) {
+      p->tensors[p->n_tensors++] = &ck->manifest.tensors[i];
+    }
+  }
+  if (p->n_tensors > 1) {
+    qsort(p->tensors, p->n_tensors, sizeof *p->tensors, by_offset);
+  }
+  for (size_t i = 1; i < p->n_tensors; i++) {
+    if (p->tensors[i]->offset < p->tensors[i - 1]->offset + p->tensors[i - 1]->bytes) {
+      return sp_fail(err, SP_ECORRUPT, "%.200s and %.200s share bytes of %s",
+                     p->tensors[i - 1]->name, p->tensors[i]->name, p->file->name);
+    }
+  }
+  return SP_OK;
+}
+
+static sp_status pass_file(const struct stk_ckpt *ck, uint32_t file, int fd, struct sp_err *err) {
+  struct pass p = {.file = &ck->manifest.files[file],
+                   .tensors = sp_alloc_array(ck->manifest.n_tensors, sizeof *p.tensors)};
+  sp_status st = p.tensors ? sort_tensors(ck, file, &p, err)
+                           : sp_fail(err, SP_ENOMEM, "out of memory for reading %s", p.file->name);
+  st = st ? st : stk_read_walk(fd, 0, p.file->bytes, p.file->name, pass_piece, &p, err);
+  if (st == SP_OK && p.crc != p.file->crc32c) {
+    st = differs("the whole file", p.file->name, p.crc, p.file->crc32c, err);
+  }
+  sp_free(p.tensors);
   return st;
 }
 
@@ -145,15 +217,7 @@ static sp_status verify_file(const struct stk_ckpt *ck, uint32_t file, struct sp
   if (st != SP_OK) {
     return st;
   }
-  for (size_t i = 0; st == SP_OK && i < ck->manifest.n_tensors; i++) {
-    const struct stk_manifest_tensor *t = &ck->manifest.tensors[i];
-    if (t->file == file) {
-      st = compare_crc(fd, t->offset, t->bytes, t->crc32c, f->name, t->name, err);
-    }
-  }
-  if (st == SP_OK) {
-    st = compare_crc(fd, 0, f->bytes, f->crc32c, f->name, "the whole file", err);
-  }
+  st = pass_file(ck, file, fd, err);
   if (st == SP_OK && is_shard(f->name)) {
     struct stk_st_index index;
     st = stk_st_read_index(fd, f->name, &index, err);

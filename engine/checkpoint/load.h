@@ -69,7 +69,7 @@ typedef void stk_ckpt_rejected(void *ctx, const char *name, const char *why);
  * sizes are right and, with verify, all of whose checksums agree. `rejected` (may be NULL) hears of
  * every one before it. SP_ENOENT: parent holds none, or none that is whole. What says nothing about
  * the checkpoint (no memory, no permission, a newer format) ends the search: an older one would be
- * taken for no reason. */
+ * taken for no reason. One that its run removes meanwhile is looked for in a new listing. */
 SP_NODISCARD sp_status stk_ckpt_open_newest_valid(const char *parent, bool verify,
                                                   stk_ckpt_rejected *rejected, void *ctx,
                                                   struct stk_ckpt *out, struct sp_err *err);

@@ -1,7 +1,6 @@
 /* See the header. pread, not a mapping: a file that is cut meanwhile is an error, not a signal. */
 #include "engine/checkpoint/read.h"
 
-#include "proto/base/crc32c.h"
 #include "proto/base/mem.h"
 
 #include <errno.h>
@@ -61,22 +60,5 @@ sp_status stk_read_walk(int fd, uint64_t offset, uint64_t n, const char *name,
     n -= m;
   }
   sp_free(buffer);
-  return st;
-}
-
-static sp_status add_crc(void *ctx, const uint8_t *bytes, size_t n, struct sp_err *err) {
-  (void)err;
-  uint32_t *crc = ctx;
-  *crc = sp_crc32c(*crc, bytes, n);
-  return SP_OK;
-}
-
-sp_status stk_read_crc(int fd, uint64_t offset, uint64_t n, const char *name, uint32_t *out_crc,
-                       struct sp_err *err) {
-  uint32_t crc = 0;
-  sp_status st = stk_read_walk(fd, offset, n, name, add_crc, &crc, err);
-  if (st == SP_OK) {
-    *out_crc = crc;
-  }
   return st;
 }

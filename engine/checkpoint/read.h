@@ -1,4 +1,4 @@
-/* Reading parts of files beneath a directory, with checksums. Threads: none. */
+/* Reading parts of files beneath a directory. Threads: none. */
 #ifndef STK_CHECKPOINT_READ_H
 #define STK_CHECKPOINT_READ_H
 
@@ -22,9 +22,5 @@ typedef sp_status stk_read_piece(void *ctx, const uint8_t *bytes, size_t n, stru
 /* Walks n bytes from offset on in pieces of a multiple of 8 bytes (but the last). */
 SP_NODISCARD sp_status stk_read_walk(int fd, uint64_t offset, uint64_t n, const char *name,
                                      stk_read_piece *piece, void *ctx, struct sp_err *err);
-
-/* CRC32C of a range. */
-SP_NODISCARD sp_status stk_read_crc(int fd, uint64_t offset, uint64_t n, const char *name,
-                                    uint32_t *out_crc, struct sp_err *err);
 
 #endif

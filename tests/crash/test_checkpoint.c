@@ -9,6 +9,7 @@
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
 #include "tests/crash/crash.h"
+#include "tests/crash/saved.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -17,77 +18,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-enum { N_VALUES = 40, N_TENSORS = 4 };
-
-/* ---- a state that is a function of the step */
-
-struct job {
-  float values[N_TENSORS][N_VALUES];
-  struct stk_ckpt_tensor tensors[N_TENSORS];
-};
-
-static const char *const names[N_TENSORS] = {"a", "b", "exp_avg.a", "exp_avg.b"};
-
-static float value(int64_t step, int tensor, int k) {
-  return (float)(step * 1000 + tensor * 100 + k);
-}
-
-static struct stk_ckpt_plan plan_of(struct job *j, const char *parent, int64_t step,
-                                    uint64_t shard_bytes) {
-  for (int i = 0; i < N_TENSORS; i++) {
-    for (int k = 0; k < N_VALUES; k++) {
-      j->values[i][k] = value(step, i, k);
-    }
-    j->tensors[i] = (struct stk_ckpt_tensor){.name = names[i],
-                                             .role = i < 2 ? STK_CKPT_MODEL : STK_CKPT_OPTIM,
-                                             .dtype = STK_ST_F32,
-                                             .rank = 1,
-                                             .dims = {N_VALUES},
-                                             .data = j->values[i]};
-  }
-  return (struct stk_ckpt_plan){.parent = parent,
-                                .job = "crash",
-                                .step = step,
-                                .generation = 1,
-                                .lanes = 1,
-                                .module = "toy",
-                                .tensors = j->tensors,
-                                .n_tensors = N_TENSORS,
-                                .shard_bytes = shard_bytes};
-}
-
-static void save(const char *parent, int64_t step, uint64_t shard_bytes) {
-  struct job j;
-  struct stk_ckpt_plan plan = plan_of(&j, parent, step, shard_bytes);
-  struct stk_ckpt_saved saved;
-  struct sp_err err = {0};
-  if (stk_ckpt_save(&plan, &saved, &err) != SP_OK) {
-    fail_msg("%s", err.text);
-  }
-}
-
-static bool is_of_step(const struct stk_ckpt *ck, struct sp_err *why) {
-  float got[N_TENSORS][N_VALUES];
-  struct stk_ckpt_target to[N_TENSORS];
-  for (int i = 0; i < N_TENSORS; i++) {
-    to[i] = (struct stk_ckpt_target){
-        .name = names[i], .dtype = STK_ST_F32, .rank = 1, .dims = {N_VALUES}, .data = got[i]};
-  }
-  if (stk_ckpt_read(ck, to, N_TENSORS, true, why) != SP_OK) {
-    return false;
-  }
-  for (int i = 0; i < N_TENSORS; i++) {
-    for (int k = 0; k < N_VALUES; k++) {
-      if (got[i][k] < value(ck->manifest.step, i, k) ||
-          got[i][k] > value(ck->manifest.step, i, k)) {
-        return sp_fail(why, SP_ECORRUPT, "%s of step %" PRId64 " has other values", names[i],
-                       ck->manifest.step) == SP_OK;
-      }
-    }
-  }
-  return true;
-}
 
 /* ---- recovery, and what it may find */
 
@@ -105,20 +35,6 @@ static void note_rejected(void *ctx, const char *name, const char *why) {
   (void)sp_fail(err, SP_ECORRUPT, "%s is published and damaged: %s", name, why);
 }
 
-/* Step of a checkpoint that a path leads to, after comparing everything; -1: it is not whole. */
-static int64_t whole_step(const char *path, struct sp_err *err) {
-  struct stk_ckpt *ck = sp_alloc(sizeof *ck);
-  int64_t step = -1;
-  if (stk_ckpt_open(path, ck, err) == SP_OK) {
-    if (stk_ckpt_verify(ck, err) == SP_OK && is_of_step(ck, err)) {
-      step = ck->manifest.step;
-    }
-    stk_ckpt_close(ck);
-  }
-  sp_free(ck);
-  return step;
-}
-
 static bool check_newest(const char *parent, const struct promise *p, int mark,
                          struct sp_err *err) {
   struct stk_ckpt *ck = sp_alloc(sizeof *ck);
@@ -126,7 +42,7 @@ static bool check_newest(const char *parent, const struct promise *p, int mark,
   int64_t step = 0;
   sp_status st = stk_ckpt_open_newest_valid(parent, true, note_rejected, &rejected, ck, err);
   if (st == SP_OK) {
-    step = is_of_step(ck, err) ? ck->manifest.step : -1;
+    step = cr_is_of_step(ck, err) ? ck->manifest.step : -1;
     stk_ckpt_close(ck);
   }
   sp_free(ck);
@@ -150,7 +66,7 @@ static bool check_all(const char *parent, struct sp_err *err) {
   for (size_t i = 0; i < n && good; i++) {
     char path[5000];
     snprintf(path, sizeof path, "%.4000s/%s", parent, infos[i].name);
-    good = whole_step(path, err) == infos[i].step;
+    good = cr_whole_step(path, err) == infos[i].step;
   }
   sp_free(infos);
   return good;
@@ -161,7 +77,7 @@ static bool check_name(const char *path, int64_t at_least, const char *what, str
   if (lstat(path, &st) != 0) {
     return at_least == 0 || sp_fail(err, SP_ENOENT, "%s is lost", what) == SP_OK;
   }
-  int64_t step = whole_step(path, err);
+  int64_t step = cr_whole_step(path, err);
   return step >= at_least && step > 0
              ? true
              : sp_fail(err, SP_ECORRUPT, "%s leads to step %" PRId64 " (%.200s)", what, step,
@@ -217,20 +133,20 @@ struct scenario {
 };
 
 static void first_save(struct cr_record *r, const char *parent) {
-  save(parent, 1, 0);
+  cr_save(parent, 1, 0);
   cr_mark(r, 1);
 }
 
 static void one_old(const char *root, const char *parent) {
   (void)root;
-  save(parent, 1, 0);
+  cr_save(parent, 1, 0);
   assert_int_equal(stk_ckpt_link(parent, "last", "step-1", NULL), SP_OK);
   assert_int_equal(stk_ckpt_mark_best(parent, "step-1", "loss", 1, NULL), SP_OK);
 }
 
 /* As a run does it: publish, link, best, and only then the old one goes. */
 static void replace_old(struct cr_record *r, const char *parent) {
-  save(parent, 2, 0);
+  cr_save(parent, 2, 0);
   cr_mark(r, 1);
   assert_int_equal(stk_ckpt_link(parent, "last", "step-2", NULL), SP_OK);
   cr_mark(r, 2);
@@ -241,14 +157,14 @@ static void replace_old(struct cr_record *r, const char *parent) {
 }
 
 static void save_in_shards(struct cr_record *r, const char *parent) {
-  save(parent, 2, 200);
+  cr_save(parent, 2, 200);
   cr_mark(r, 1);
 }
 
 /* A name is removed with its checkpoint, while a newer one stands. */
 static void two_old(const char *root, const char *parent) {
   one_old(root, parent);
-  save(parent, 2, 0);
+  cr_save(parent, 2, 0);
   assert_int_equal(stk_ckpt_mark_best(parent, "step-2", "loss", 1, NULL), SP_OK);
 }
 
@@ -260,10 +176,10 @@ static void drop_name(struct cr_record *r, const char *parent) {
 
 /* A save whose publication never came, swept while the next run begins. */
 static void leftovers(const char *root, const char *parent) {
-  struct job j;
+  struct cr_state j;
   struct stk_ckpt_receipt receipt;
   one_old(root, parent);
-  struct stk_ckpt_plan plan = plan_of(&j, parent, 2, 0);
+  struct stk_ckpt_plan plan = cr_plan(&j, parent, 2, 0);
   assert_int_equal(stk_ckpt_write(&plan, &receipt, NULL), SP_OK);
   char name[4096];
   snprintf(name, sizeof name, "%.3000s/trash-step-7-0123456789abcdef", parent);
@@ -274,16 +190,16 @@ static void leftovers(const char *root, const char *parent) {
 
 static void sweep_and_save(struct cr_record *r, const char *parent) {
   assert_int_equal(stk_ckpt_sweep(parent, 2, 0, NULL), SP_OK);
-  save(parent, 2, 0);
+  cr_save(parent, 2, 0);
   cr_mark(r, 1);
 }
 
 /* Published twice from one receipt, as by a publisher that died after its rename. */
 static void publish_again(struct cr_record *r, const char *parent) {
-  struct job j;
+  struct cr_state j;
   struct stk_ckpt_receipt receipt;
   struct stk_ckpt_saved saved;
-  struct stk_ckpt_plan plan = plan_of(&j, parent, 2, 0);
+  struct stk_ckpt_plan plan = cr_plan(&j, parent, 2, 0);
   assert_int_equal(stk_ckpt_write(&plan, &receipt, NULL), SP_OK);
   assert_int_equal(stk_ckpt_publish(parent, &receipt, &saved, NULL), SP_OK);
   cr_mark(r, 1);
@@ -292,12 +208,12 @@ static void publish_again(struct cr_record *r, const char *parent) {
 }
 
 static void discard(struct cr_record *r, const char *parent) {
-  struct job j;
+  struct cr_state j;
   struct stk_ckpt_receipt receipt;
-  struct stk_ckpt_plan plan = plan_of(&j, parent, 2, 0);
+  struct stk_ckpt_plan plan = cr_plan(&j, parent, 2, 0);
   assert_int_equal(stk_ckpt_write(&plan, &receipt, NULL), SP_OK);
   assert_int_equal(stk_ckpt_discard(parent, &receipt, NULL), SP_OK);
-  save(parent, 3, 0);
+  cr_save(parent, 3, 0);
   cr_mark(r, 1);
 }
 

@@ -211,6 +211,66 @@ static void test_newest_valid_passes_over_what_is_damaged_and_says_so(void **sta
   assert_non_null(strstr(err.text, "num_batches_tracked"));
 }
 
+/* What a run does while somebody looks for its newest checkpoint. */
+struct busy_run {
+  struct test_plan *p;
+  int n_rejected;
+};
+
+static void turn_over(void *ctx, const char *name, const char *why) {
+  struct busy_run *run = ctx;
+  (void)why;
+  assert_string_equal(name, "step-4");
+  if (run->n_rejected++ == 0) {
+    run->p->plan.step = 5;
+    save_plan(run->p);
+    assert_int_equal(stk_ckpt_remove(run->p->plan.parent, "step-3", "step-5", NULL), SP_OK);
+  }
+}
+
+static void test_newest_valid_that_is_removed_meanwhile_is_looked_for_again(void **state) {
+  (void)state;
+  struct test_plan p;
+  struct stk_ckpt ck;
+  struct busy_run run = {.p = &p};
+  char path[1024];
+  make_plan(&p, tt_tmpfile("busy"), 1);
+  for (p.plan.step = 2; p.plan.step <= 4; p.plan.step++) {
+    save_plan(&p);
+  }
+  const char *parent = p.plan.parent;
+  snprintf(path, sizeof path, "%s/step-4", parent);
+  flip(path, "model.safetensors", 4100);
+  assert_int_equal(stk_ckpt_open_newest_valid(parent, true, turn_over, &run, &ck, NULL), SP_OK);
+  assert_int_equal(ck.manifest.step, 5);
+  assert_int_equal(run.n_rejected, 1);
+  stk_ckpt_close(&ck);
+}
+
+static void test_verify_of_empty_tensors_and_of_two_in_one_place(void **state) {
+  (void)state;
+  struct test_plan p;
+  struct stk_ckpt ck;
+  struct sp_err err = {0};
+  make_plan(&p, tt_tmpfile("empty"), 1);
+  p.tensors[1].dims[0] = 0;
+  p.tensors[2].dims[0] = 0;
+  p.tensors[5].dims[1] = 0;
+  assert_int_equal(stk_ckpt_open(save_plan(&p), &ck, NULL), SP_OK);
+  assert_int_equal(stk_ckpt_verify(&ck, &err), SP_OK);
+  struct stk_manifest_tensor *t = ck.manifest.tensors;
+  size_t a = 0;
+  size_t b = 0;
+  for (size_t i = 0; i < ck.manifest.n_tensors; i++) {
+    a = strcmp(t[i].name, "net.weight") == 0 ? i : a;
+    b = strcmp(t[i].name, "bn.num_batches_tracked") == 0 ? i : b;
+  }
+  t[b].offset = t[a].offset + 8;
+  assert_int_equal(stk_ckpt_verify(&ck, &err), SP_ECORRUPT);
+  assert_non_null(strstr(err.text, "share bytes"));
+  stk_ckpt_close(&ck);
+}
+
 static void test_newest_valid_of_a_newer_format_is_no_reason_to_go_back(void **state) {
   (void)state;
   struct test_plan p;
@@ -332,6 +392,8 @@ int main(void) {
       tt_test(test_load_truncated_or_missing_file_is_not_a_checkpoint),
       tt_test(test_find_last_skips_what_is_not_whole),
       tt_test(test_newest_valid_passes_over_what_is_damaged_and_says_so),
+      tt_test(test_newest_valid_that_is_removed_meanwhile_is_looked_for_again),
+      tt_test(test_verify_of_empty_tensors_and_of_two_in_one_place),
       tt_test(test_newest_valid_of_a_newer_format_is_no_reason_to_go_back),
       tt_test(test_newest_valid_without_memory_is_no_reason_to_go_back),
       tt_test(test_find_where_there_is_nothing_says_so),
