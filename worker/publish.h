@@ -1,9 +1,10 @@
 /* Publishing what orders ask for (engine/state/order.h): names as links to published directories.
  *
  * A published checkpoint is a directory step-N; names are links to it, so that two names of one
- * step cost one copy. A link is replaced by rename, a directory goes when its last name goes; the
- * checkpoint that the run resumed from stays. A failed publication is told, and nothing older is
- * touched. Everything may be done twice: an order that was half carried out is carried out again.
+ * step cost one copy. A link is replaced by rename. A directory goes when its last name goes (a
+ * link drop-<directory> says so while that is under way), but the one that the run resumed from
+ * stays. A failed publication is told, and nothing older is touched. Everything may be done twice:
+ * an order that was half carried out is carried out again.
  * No state is shared with the engine; one thread at a time.
  */
 #ifndef SW_PUBLISH_H

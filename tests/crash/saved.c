@@ -1,7 +1,7 @@
 /* See the header. */
-#include "tests/lib/tt.h"
-
 #include "tests/crash/saved.h"
+
+#include "tests/lib/tt.h"
 
 #include "proto/base/mem.h"
 
