@@ -67,6 +67,11 @@ static void put_strings(struct sp_buf *b, const struct sp_record_row *row, const
   sp_buf_putc(b, ']');
 }
 
+static void put_word(struct sp_buf *b, const struct sp_record_row *row, uint32_t value) {
+  assert(value < row->n_words && row->words[value]);
+  sp_buf_printf(b, "\"%s\"", row->words[value]);
+}
+
 static bool is_left_out(const struct sp_record_row *row, const void *plain) {
   if (!row->optional) {
     return false;
@@ -102,7 +107,7 @@ static void put_value(struct sp_buf *b, const struct sp_record_row *row, const v
       sp_buf_printf(b, "\"%s\"", text);
       return;
     case SP_RECORD_WORD:
-      sp_buf_printf(b, "\"%s\"", row->words[MEMBER_CONST(uint32_t, plain, row->at)]);
+      put_word(b, row, MEMBER_CONST(uint32_t, plain, row->at));
       return;
     case SP_RECORD_STRING:
       s = MEMBER_CONST(char *, plain, row->at);
