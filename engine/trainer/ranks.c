@@ -157,7 +157,7 @@ sp_status stk_session_join(stk_session *s, const struct stk_membership *m, struc
   leave(s);
   s->m = *m;
   const int32_t threads = m->n_threads > 0 ? m->n_threads : stk_pool_n_threads(s->c.pool);
-  s->spin = (int64_t)threads * m->n_ranks <= stk_cpu_count();
+  s->spin = (int64_t)threads * m->n_ranks <= (m->n_cpus > 0 ? m->n_cpus : stk_cpu_count());
   lay_out(s);
   st = m->n_ranks == 1 ? buffers_alone(s, err) : buffers_shared(s, err);
   for (int32_t i = 0; !st && m->n_ranks == 1 && i < s->reduce.n_parts; i++) {

@@ -84,6 +84,7 @@ struct stk_membership {
   uint32_t generation;     /* that the supervisor opened */
   int32_t rank, n_ranks;   /* rank 0 leads; n_ranks <= lanes */
   int32_t n_threads;       /* with which each rank computes; 0: the pool's */
+  int32_t n_cpus;          /* that all ranks together may use; 0: as many as this process */
   int32_t pid;             /* of this process, for the progress page */
 };
 

@@ -189,8 +189,13 @@ struct ranks {
 };
 
 static sp_status join(struct sw_setup *s, const struct ranks *r, int32_t rank, struct sp_err *err) {
-  const struct stk_membership m = {
-      .group = r->group, .generation = 1, .rank = rank, .n_ranks = r->n, .pid = getpid()};
+  const struct stk_membership m = {.group = r->group,
+                                   .generation = 1,
+                                   .rank = rank,
+                                   .n_ranks = r->n,
+                                   .n_cpus = stk_cpu_count(),
+                                   .pid = getpid()};
+  tt_take_cpus(rank, r->n);
   sp_status st = stk_pool_start(s->pool, stk_pool_n_threads(s->pool), err);
   return st ? st : stk_session_join(s->session, &m, err);
 }

@@ -2,9 +2,10 @@
 #
 # reduce: gradients of two processes become one step, 25 MiB of f32, beside Open MPI and gloo; each
 # with one thread, each fills its gradients anew before every turn, which is not counted.
-# ranks: weak scaling. One rank of one lane, two such jobs side by side (what the machine gives two
-# processes), and one job of two ranks and two lanes, one thread each; and a step with next to no
-# arithmetic alone and on two ranks, whose difference is what group page and barriers cost.
+# ranks: weak scaling. One rank of one lane, two such jobs at once on different CPUs (what the
+# machine gives two processes), and one job of two ranks and two lanes, one thread each; and a step
+# with next to no arithmetic alone and on two ranks, whose difference is what group page and
+# barriers cost.
 
 # line NAME SECONDS WORDS...: one figure in the chosen format.
 line() {
@@ -57,7 +58,8 @@ weak() {
   case $job in gpt*) path=$data/tinyshakespeare.txt ;; esac
   local words=(--data.path "$path" --trainer.threads 1)
   rm -f "$work"/values.*
-  start one "$bench" "$file" "${words[@]}" && start other "$bench" "$file" "${words[@]}" &&
+  start one taskset -c 0 "$bench" "$file" "${words[@]}" &&
+    start other taskset -c $(($(nproc) > 1 ? 1 : 0)) "$bench" "$file" "${words[@]}" &&
     start two "$bench" -r 2 "$file" "${words[@]}" --trainer.lanes 2 || return 1
   for ((i = 0; i <= rounds; i++)); do
     ask one "step $seconds"

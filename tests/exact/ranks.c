@@ -87,6 +87,7 @@ static void rank_main(struct xr *w, struct xr_seat *seat) {
     signal(faults[i], SIG_DFL); /* cmocka's would go on with the parent's tests here */
   }
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  tt_take_cpus((int32_t)(seat - w->shared->seat) % 2, 2); /* or all would be pinned to the first */
   if (stk_pool_start(w->s.pool, w->n_threads, &err)) {
     fprintf(stderr, "%s\n", err.text);
     _exit(2);

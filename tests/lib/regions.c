@@ -1,9 +1,12 @@
 /* Shared regions (regions.h). */
 #include "tests/lib/regions.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+
+#include "engine/comm/tree.h"
 
 static void *find(const struct tt_regions *r, const char *name, size_t *out_bytes) {
   for (int i = 0; i < r->n; i++) {
@@ -79,4 +82,23 @@ void tt_regions_free(struct tt_regions *r) {
     munmap(r->of[i].p, r->of[i].bytes);
   }
   r->n = 0;
+}
+
+void tt_take_cpus(int32_t rank, int32_t n_ranks) {
+  cpu_set_t all, mine;
+  if (sched_getaffinity(0, sizeof all, &all) != 0 || CPU_COUNT(&all) < n_ranks) {
+    return;
+  }
+  int64_t lo, hi, k = 0;
+  stk_tree_share(CPU_COUNT(&all), rank, n_ranks, &lo, &hi);
+  CPU_ZERO(&mine);
+  for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (CPU_ISSET(cpu, &all)) {
+      if (k >= lo && k < hi) {
+        CPU_SET(cpu, &mine);
+      }
+      k++;
+    }
+  }
+  (void)sched_setaffinity(0, sizeof mine, &mine);
 }

@@ -35,4 +35,7 @@ SP_NODISCARD sp_status tt_regions_foresee(struct tt_regions *r, stk_session *s, 
 
 void tt_regions_free(struct tt_regions *r);
 
+/* Leaves the calling thread rank's share of the CPUs that it may use; before its pool starts. */
+void tt_take_cpus(int32_t rank, int32_t n_ranks);
+
 #endif

@@ -34,6 +34,7 @@ struct rank {
   sp_event_reader *reader;
   char run_dir[PATH_MAX], ckpt_dir[PATH_MAX];
   cpu_set_t cpus; /* of the whole job */
+  int32_t n_cpus; /* of these, what quotas leave */
   uint64_t rows_head;
   struct sw_emit e;
   int64_t last_progress_ns, window_ns, window_steps, window_samples;
@@ -207,6 +208,11 @@ static sp_status take_cpus(struct rank *r, struct sp_err *err) {
   int n_cpus = CPU_COUNT(&r->cpus), first = n_cpus * r->rank / r->n_ranks;
   int end = n_cpus * (r->rank + 1) / r->n_ranks, k = 0, threads = stk_pool_n_threads(pool);
   cpu_set_t mine;
+  if (r->n_ranks > n_cpus) {
+    first = n_cpus > 0 ? r->rank % n_cpus : 0;
+    end = first + 1;
+  }
+  stk_pool_stop(pool); /* which gives back the CPUs of the generation before */
   CPU_ZERO(&mine);
   for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
     if (CPU_ISSET(cpu, &r->cpus)) {
@@ -216,9 +222,7 @@ static sp_status take_cpus(struct rank *r, struct sp_err *err) {
       k++;
     }
   }
-  if (end > first) {
-    (void)sched_setaffinity(0, sizeof mine, &mine);
-  }
+  (void)sched_setaffinity(0, sizeof mine, &mine);
   if (asked == SP_INT_AUTO || asked <= 0) {
     threads = threads * (r->rank + 1) / r->n_ranks - threads * r->rank / r->n_ranks;
   }
@@ -322,6 +326,7 @@ static sp_status run_generation(struct rank *r, stk_stop *why, struct sp_err *er
                              .rank = r->rank,
                              .n_ranks = r->n_ranks,
                              .n_threads = r->threads,
+                             .n_cpus = r->n_cpus,
                              .pid = getpid()};
   sp_status st = stk_session_join(s, &m, err);
   if (st || r->rank > 0) {
@@ -384,6 +389,7 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
   r->e = (struct sw_emit){.fd = stream};
   CPU_ZERO(&r->cpus);
   (void)sched_getaffinity(0, sizeof r->cpus, &r->cpus);
+  r->n_cpus = stk_cpu_count();
   (void)SP_FAULT("rank.hello");
   say(r, (struct sp_supervise){.kind = SP_SUPERVISE_HELLO, .u.hello = {getpid(), rank}});
   for (bool eof = false; !eof && go_on;) {
