@@ -241,6 +241,7 @@ sp_status sw_driver_run(struct sw_driver *d, int32_t n_ranks, int32_t n_lanes, u
     }
   }
   (void)sw_driver_look(d); /* the last rows */
+  sw_driver_close_outputs(d);
   sw_driver_close_streams(d);
   if (d->control) {
     sp_control_server_close(d->control, NULL, NULL);

@@ -37,7 +37,19 @@ struct sw_stream {
   int64_t pid; /* 0: not known yet */
   sp_event_reader *reader;
   uint64_t order;             /* persister */
+  int n_hellos;               /* with a descriptor */
   char words[SW_CAUSE_WORDS]; /* the error that it reported, for its death */
+};
+
+/* What a rank prints: one of its standard streams. Owned by libuv until its handle is closed. */
+struct sw_output {
+  uv_poll_t poll; /* first: its handle is the output */
+  struct sw_driver *d;
+  struct sw_output *next;
+  int fd, to; /* read end; where it is shown: 1 or 2 */
+  int32_t rank;
+  int64_t pid;
+  char words[SW_CAUSE_WORDS]; /* the end of it */
 };
 
 /* A death that nothing has followed yet, for the sentence of the recovery. */
@@ -85,6 +97,7 @@ struct sw_driver {
   uv_timer_t wake, tick;
   uv_signal_t child, term, interrupt;
   struct sw_stream *streams;
+  struct sw_output *outputs;
   uint32_t forks[SW_FORKS_MAX]; /* processes that the zygote was asked for, oldest first */
   int n_forks;
   int64_t zygote_pid;
@@ -103,6 +116,7 @@ struct sw_driver {
   sp_status publish_status;
   struct sp_err publish_err;
   int64_t order_since_ns, oom_kills;
+  char words[SW_CAUSE_WORDS];
   struct sw_incident incident;
   struct sw_outcome outcome;
   bool told_start;
@@ -133,6 +147,15 @@ void sw_driver_quit(struct sw_driver *d, const struct sw_action *a);
 void sw_driver_kill_unknown(struct sw_driver *d);
 void sw_driver_reap(struct sw_driver *d);
 void sw_driver_close_streams(struct sw_driver *d);
+
+/* ---- driver_output.c: what ranks print, shown and kept in RUN/ranks/rank-R.log */
+
+/* Takes the read end of a rank's standard output (to 1) or error (to 2). */
+void sw_driver_output(struct sw_driver *d, int fd, int to, int32_t rank, int64_t pid);
+
+/* The last thing that a process said on its standard error, NULL if nothing. Reads what is left. */
+const char *sw_driver_words(struct sw_driver *d, int64_t pid);
+void sw_driver_close_outputs(struct sw_driver *d);
 
 /* ---- driver_control.c: who asks from outside */
 

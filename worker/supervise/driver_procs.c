@@ -112,6 +112,16 @@ static void on_receipt(struct sw_stream *s, const struct sp_receipt *r) {
   sw_driver_event(s->d, (struct sw_event){.kind = SW_EV_RECEIPT, .proc = s->proc});
 }
 
+/* The first two bring standard output and standard error; later ones only wake. */
+static void on_hello(struct sw_stream *s, const struct sp_rank_hello *h) {
+  int fd = sp_supervise_take_fd(s->reader);
+  if (fd >= 0) {
+    sw_driver_output(s->d, fd, s->n_hellos == 0 ? STDOUT_FILENO : STDERR_FILENO, s->rank, h->pid);
+    s->n_hellos++;
+  }
+  on_pid(s, h->pid);
+}
+
 static void on_message(struct sw_stream *s, const struct sp_supervise *m) {
   struct sw_driver *d = s->d;
   struct sw_event e = {.proc = s->proc};
@@ -123,7 +133,7 @@ static void on_message(struct sw_stream *s, const struct sp_supervise *m) {
       on_forked(d, &m->u.forked);
       return;
     case SP_SUPERVISE_HELLO:
-      on_pid(s, m->u.hello.pid);
+      on_hello(s, &m->u.hello);
       return;
     case SP_SUPERVISE_JOINED:
       e.kind = SW_EV_READY;
@@ -407,13 +417,15 @@ static int64_t count_oom(void) {
   return count;
 }
 
+/* What the process said of its end: the error that it reported, else what it printed last. */
 static const char *words_of(struct sw_driver *d, int64_t pid) {
+  const char *printed = sw_driver_words(d, pid);
   for (struct sw_stream *s = d->streams; s; s = s->next) {
     if (s->pid == pid && *s->words) {
       return s->words;
     }
   }
-  return NULL;
+  return printed;
 }
 
 void sw_driver_reap(struct sw_driver *d) {

@@ -5,6 +5,7 @@
  * Outside of a generation it touches nothing that is shared. One thread, and the pool's.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
@@ -365,6 +366,23 @@ static bool on_message(struct rank *r, const struct sp_supervise *m) {
   return m->kind != SP_SUPERVISE_LEAVE;
 }
 
+/* Standard output and error become pipes to the supervisor, which shows and keeps what comes. */
+static void send_outputs(struct rank *r) {
+  for (int to = STDOUT_FILENO; to <= STDERR_FILENO; to++) {
+    int fds[2];
+    struct sp_supervise hello = {.kind = SP_SUPERVISE_HELLO, .u.hello = {getpid(), r->rank}};
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+      say(r, hello); /* what it prints goes where the supervisor's output goes */
+      continue;
+    }
+    if (sp_supervise_send(r->stream, &hello, fds[0], NULL) || dup2(fds[1], to) < 0) {
+      _exit(SP_EXIT_JOB_LOST);
+    }
+    close(fds[0]);
+    close(fds[1]);
+  }
+}
+
 static void default_signals(void) {
   sigset_t none;
   signal(SIGTERM, SIG_DFL);
@@ -391,7 +409,7 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
   (void)sched_getaffinity(0, sizeof r->cpus, &r->cpus);
   r->n_cpus = stk_cpu_count();
   (void)SP_FAULT("rank.hello");
-  say(r, (struct sp_supervise){.kind = SP_SUPERVISE_HELLO, .u.hello = {getpid(), rank}});
+  send_outputs(r);
   for (bool eof = false; !eof && go_on;) {
     const struct sp_supervise *m;
     const struct sp_event *ev;

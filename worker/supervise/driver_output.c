@@ -1,0 +1,139 @@
+/* Standard output and error of ranks: shown as they come, and kept in bounded files. See driver.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "proto/base/file.h"
+#include "proto/base/mem.h"
+#include "worker/supervise/driver.h"
+
+enum { READ_BYTES = 16384, LOG_BYTES = 1 << 20 };
+
+/* Two files of a rank are kept: the present one and the one before it. */
+static int open_log(const struct sw_driver *d, int32_t rank, size_t more) {
+  char path[PATH_MAX + 64], before[PATH_MAX + 72];
+  struct stat st;
+  if (!*d->run.dir) {
+    return -1;
+  }
+  snprintf(path, sizeof path, "%s/ranks", d->run.dir);
+  (void)mkdir(path, 0777);
+  snprintf(path, sizeof path, "%s/ranks/rank-%d.log", d->run.dir, (int)rank);
+  if (stat(path, &st) == 0 && st.st_size + (off_t)more > LOG_BYTES) {
+    snprintf(before, sizeof before, "%s.1", path);
+    (void)rename(path, before);
+  }
+  return open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+}
+
+/* A log that cannot be written loses what is in it, not the run. */
+static void keep(const struct sw_output *o, const char *bytes, size_t n) {
+  int fd = open_log(o->d, o->rank, n);
+  if (fd >= 0) {
+    (void)!sp_write_all(fd, bytes, n, "a rank's log", NULL);
+    close(fd);
+  }
+}
+
+static void remember(struct sw_output *o, const char *bytes, size_t n) {
+  size_t room = sizeof o->words - 1, have = strlen(o->words);
+  if (n >= room) {
+    memcpy(o->words, bytes + n - room, room);
+    o->words[room] = '\0';
+    return;
+  }
+  if (have + n > room) {
+    memmove(o->words, o->words + (have + n - room), room - n + 1);
+    have = room - n;
+  }
+  memcpy(o->words + have, bytes, n);
+  o->words[have + n] = '\0';
+}
+
+/* Reads what is there; false at the end. */
+static bool drain(struct sw_output *o) {
+  char bytes[READ_BYTES];
+  for (;;) {
+    ssize_t n = read(o->fd, bytes, sizeof bytes);
+    if (n < 0 && errno == EINTR) {
+      continue;
+    }
+    if (n <= 0) {
+      return n < 0 && errno == EAGAIN;
+    }
+    (void)!sp_write_all(o->to, bytes, (size_t)n, "output", NULL);
+    keep(o, bytes, (size_t)n);
+    if (o->to == STDERR_FILENO) {
+      remember(o, bytes, (size_t)n);
+    }
+  }
+}
+
+static void on_closed(uv_handle_t *h) {
+  struct sw_output *o = (struct sw_output *)(void *)h;
+  close(o->fd);
+  sp_free(o);
+}
+
+static void close_output(struct sw_output *o) {
+  struct sw_output **at = &o->d->outputs;
+  while (*at && *at != o) {
+    at = &(*at)->next;
+  }
+  if (*at) {
+    *at = o->next;
+  }
+  uv_poll_stop(&o->poll);
+  uv_close((uv_handle_t *)&o->poll, on_closed);
+}
+
+static void on_readable(uv_poll_t *p, int status, int events) {
+  struct sw_output *o = (struct sw_output *)p;
+  (void)events;
+  if ((status != 0 || !drain(o)) && !*o->words) {
+    close_output(o); /* one with last words waits for the death that they explain */
+  } else if (status != 0 || !drain(o)) {
+    uv_poll_stop(p);
+  }
+}
+
+void sw_driver_output(struct sw_driver *d, int fd, int to, int32_t rank, int64_t pid) {
+  struct sw_output *o = sp_alloc(sizeof *o);
+  if (!o) {
+    close(fd);
+    return;
+  }
+  *o = (struct sw_output){.d = d, .next = d->outputs, .fd = fd, .to = to, .rank = rank, .pid = pid};
+  (void)fcntl(fd, F_SETFL, O_NONBLOCK);
+  d->outputs = o;
+  uv_poll_init(&d->loop, &o->poll, fd);
+  uv_poll_start(&o->poll, UV_READABLE | UV_DISCONNECT, on_readable);
+}
+
+const char *sw_driver_words(struct sw_driver *d, int64_t pid) {
+  const char *words = NULL;
+  for (struct sw_output *o = d->outputs, *next; o; o = next) {
+    next = o->next;
+    if (o->pid != pid) {
+      continue;
+    }
+    (void)drain(o);
+    if (*o->words) {
+      snprintf(d->words, sizeof d->words, "%s", o->words);
+      words = d->words;
+    }
+    close_output(o);
+  }
+  return words;
+}
+
+void sw_driver_close_outputs(struct sw_driver *d) {
+  while (d->outputs) {
+    (void)drain(d->outputs);
+    close_output(d->outputs);
+  }
+}
