@@ -136,6 +136,7 @@ sp_status sw_driver_on_ready(struct sw_driver *d, const struct sp_ready *r, stru
   set_ckpt_dir(d);
   sw_publish_init(&d->publish, d->run.ckpt_dir, d->run.resumed, d->run.nonce);
   st = sw_run_lock(&d->run, err);
+  st = st ? st : sw_regions_own(d->run.slots_dir, d->run.dir, err);
   st = st ? st : sw_driver_write_run(d, SP_RUN_RUNNING, err);
   if (st) {
     return st;
@@ -318,6 +319,9 @@ static void tell_died(struct sw_driver *d, const struct sw_action *a) {
 
 static void tell_recovered(struct sw_driver *d, const struct sw_action *a) {
   struct sw_incident *i = &d->incident;
+  if (!*i->who) {
+    return; /* a change of ranks that was asked for: nothing had died */
+  }
   d->recoveries++;
   double ms = (double)a->ns * 1e-6;
   struct sp_event ev = {.kind = SP_EVENT_RECOVERY,

@@ -16,7 +16,7 @@
 #include "proto/base/clock.h"
 #include "proto/base/fault.h"
 
-enum { FENCE_STEP_NS = 2000000 };
+enum { FENCE_STEP_NS = 2000000, OLD_S = 60 };
 
 static const char lock_name[] = "lock";
 
@@ -235,4 +235,55 @@ void sw_regions_remove(const char *dir) {
     close(fd);
   }
   (void)rmdir(dir);
+}
+
+/* ---- what the dead left */
+
+sp_status sw_regions_own(const char *dir, const char *run_dir, struct sp_err *err) {
+  char path[PATH_MAX + 8];
+  snprintf(path, sizeof path, "%s/run", dir);
+  (void)unlink(path);
+  return symlink(run_dir, path) == 0 ? SP_OK : sp_fail_errno(err, "%s", path);
+}
+
+static bool is_old(const char *dir) {
+  struct stat st;
+  const int64_t now_s = sp_wall_now(sp_clock_system()).ns / SP_NS_PER_S;
+  return lstat(dir, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
+         now_s - (int64_t)st.st_mtim.tv_sec > OLD_S;
+}
+
+static bool is_held(const char *dir) {
+  char path[PATH_MAX + 8];
+  snprintf(path, sizeof path, "%s/%s", dir, lock_name);
+  int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+  bool held = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0;
+  if (fd >= 0) {
+    close(fd);
+  }
+  return held;
+}
+
+void sw_regions_sweep(const char *base, bool (*wanted)(const char *run_dir, const char *dir)) {
+  char mine[32], dir[PATH_MAX], path[PATH_MAX + 8], run[PATH_MAX];
+  DIR *d = opendir(base);
+  snprintf(mine, sizeof mine, "stoker-%u-", (unsigned)geteuid());
+  for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+    if (strncmp(e->d_name, mine, strlen(mine)) != 0) {
+      continue;
+    }
+    snprintf(dir, sizeof dir, "%.3800s/%.255s", base, e->d_name);
+    snprintf(path, sizeof path, "%s/run", dir);
+    if (!is_old(dir) || is_held(dir)) {
+      continue;
+    }
+    ssize_t n = readlink(path, run, sizeof run - 1);
+    run[n > 0 ? n : 0] = '\0';
+    if (!*run || !wanted(run, dir)) {
+      sw_regions_remove(dir);
+    }
+  }
+  if (d) {
+    closedir(d);
+  }
 }

@@ -57,6 +57,13 @@ struct stk_memory sw_regions_memory(struct sw_regions *r);
 SP_NODISCARD sp_status sw_regions_map(struct sw_regions *r, const char *name,
                                       struct sw_region **out, struct sp_err *err);
 
+/* Notes in the directory which run it belongs to (a link "run"). */
+SP_NODISCARD sp_status sw_regions_own(const char *dir, const char *run_dir, struct sp_err *err);
+
+/* Removes directories of this user in base that nobody will ever go on from: older than a minute,
+ * held by no process, and of no run, or of one that `wanted` does not want them for. */
+void sw_regions_sweep(const char *base, bool (*wanted)(const char *run_dir, const char *dir));
+
 /* Removes the directory and everything in it; what is not there is no failure. */
 void sw_regions_remove(const char *dir);
 

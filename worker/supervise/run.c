@@ -58,10 +58,21 @@ sp_status sw_run_lock(struct sw_run *run, struct sp_err *err) {
 
 /* ---- a new run */
 
+/* Whether the run could still go on in this memory. */
+static bool is_wanted(const char *run_dir, const char *slots_dir) {
+  struct sp_arena arena = {0};
+  struct sp_run_file f;
+  bool wanted =
+      sp_run_file_read(run_dir, &f, &arena, NULL) == SP_OK && strcmp(f.slots_dir, slots_dir) == 0;
+  sp_arena_clear(&arena);
+  return wanted;
+}
+
 static sp_status new_regions(struct sw_run *run, struct sp_err *err) {
   if (getrandom(&run->nonce, sizeof run->nonce, 0) != (ssize_t)sizeof run->nonce) {
     return sp_fail_errno(err, "a name for the run's memory");
   }
+  sw_regions_sweep(sw_regions_base(), is_wanted);
   return sw_regions_make(sw_regions_base(), run->nonce, run->slots_dir, err);
 }
 
