@@ -110,6 +110,8 @@ static void test_messages_of_a_rank_come_back_equal(void **state) {
   assert_int_equal(through(&s, &m)->u.hello.rank, 3);
   m = (struct sp_supervise){.kind = SP_SUPERVISE_JOINED, .u.joined = {7}};
   assert_int_equal(through(&s, &m)->u.joined.generation, 7);
+  m = (struct sp_supervise){.kind = SP_SUPERVISE_OPEN, .u.open = {8}};
+  assert_int_equal(through(&s, &m)->u.open.generation, 8);
   m = (struct sp_supervise){.kind = SP_SUPERVISE_LEFT, .u.left = {7, 57, 58}};
   const struct sp_left *left = &through(&s, &m)->u.left;
   assert_int_equal(left->step, 57);
