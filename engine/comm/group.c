@@ -16,7 +16,6 @@ void stk_group_init(struct stk_group *g, int32_t n_lanes) {
   g->version = STK_GROUP_VERSION;
   g->n_lanes = (uint32_t)n_lanes;
   g->bytes = stk_group_bytes(n_lanes);
-  atomic_store(&g->pinned, -1);
   atomic_store(&g->abort, 1);
   g->magic = STK_GROUP_MAGIC;
 }

@@ -3,8 +3,7 @@
  * Plain data at fixed offsets, mapped by the supervisor and by every rank; it holds no pointers and
  * nothing that a commit depends on, so a torn or lost page costs a generation and no step. Who
  * writes what:
- *   supervisor   stk_group_init; stk_group_open while nobody is inside; `stop`, `pinned`,
- *                `order_done`, `order_status`; stk_group_abort
+ *   supervisor   stk_group_init; stk_group_open while nobody is inside; `stop`; stk_group_abort
  *   lead (0)     `work`, before the barrier that starts it
  *   rank r       rank[r], the lanes that it owns between two barriers, `failure` once
  *
@@ -115,9 +114,6 @@ struct stk_group {
   _Atomic uint32_t abort; /* through stk_group_abort, which also wakes who sleeps */
 
   _Alignas(64) _Atomic uint32_t stop; /* asked from outside; the lead looks at step edges */
-  _Atomic int32_t pinned;             /* slot that is being saved; -1: none */
-  _Atomic uint64_t order_done;        /* newest order carried out, and how that went */
-  _Atomic int32_t order_status;
 
   /* The first failure of a rank in this generation. */
   _Atomic uint32_t failed; /* 0: none; 1: being written; 2: the fields below are whole */
@@ -141,8 +137,8 @@ SP_NODISCARD sp_status stk_group_check(const struct stk_group *g, size_t bytes, 
                                        struct sp_err *err);
 
 /* Begins a generation of n_ranks (1 .. STK_RANKS_MAX): barrier, abort, failure and progress are
- * new; stop, pinned and the orders stay. Only while no process of an older one can touch the page
- * (each has left or was reaped). */
+ * new; `stop` stays. Only while no process of an older one can touch the page (each has left or was
+ * reaped). */
 void stk_group_open(struct stk_group *g, uint32_t generation, uint32_t n_ranks);
 
 /* Ends every wait of this generation, now and later. Any process, any time, any number of times. */

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "engine/trainer/follow.h"
 #include "proto/base/clock.h"
 #include "proto/base/fault.h"
 #include "proto/base/mem.h"
@@ -298,30 +299,12 @@ static sp_status lead(struct rank *r, stk_stop *why, struct sp_err *err) {
   return st;
 }
 
-static sp_status follow_batch(void *ctx, const struct stk_batch_at *at,
-                              const struct stk_batch_at *then, struct stk_lane_batch *out,
-                              struct sp_err *err) {
-  const struct rank *r = ctx;
-  bool train = at->stage == STK_TRAIN;
-  struct stk_loader *ld = train ? r->z->s.train_loader : r->z->s.val_loader;
-  struct stk_loader_at a = {at->epoch, at->lane, at->batch}, next;
-  struct stk_loader_batch b;
-  if (then) {
-    next = (struct stk_loader_at){then->epoch, then->lane, then->batch};
-  }
-  sp_status st = stk_loader_next(ld, a, then ? &next : NULL, &b, err);
-  if (!st) {
-    uint64_t index =
-        (uint64_t)at->batch + (train ? (uint64_t)(at->epoch * r->z->options.c.n_train_batches) : 0);
-    *out = (struct stk_lane_batch){b.x, b.y, b.n, index};
-  }
-  return st;
-}
-
 /* The lead, or a follower, of an open generation; *why says how the lead ended. */
 static sp_status run_generation(struct rank *r, stk_stop *why, struct sp_err *err) {
   stk_session *s = r->z->s.session;
-  struct stk_follow follow = {follow_batch, r};
+  const struct stk_follow_loaders loaders = {.train = r->z->s.train_loader,
+                                             .val = r->z->s.val_loader,
+                                             .n_train_batches = r->z->options.c.n_train_batches};
   struct stk_membership m = {.group = r->z->group,
                              .generation = (uint32_t)r->generation,
                              .rank = r->rank,
@@ -332,7 +315,7 @@ static sp_status run_generation(struct rank *r, stk_stop *why, struct sp_err *er
   sp_status st = stk_session_join(s, &m, err);
   if (st || r->rank > 0) {
     *why = STK_STOP_LEAVE;
-    return st ? st : stk_session_follow(s, &follow, err);
+    return st ? st : stk_follow(s, &loaders, err);
   }
   st = lead(r, why, err);
   return st ? st : stk_session_dismiss(s, err);

@@ -18,7 +18,6 @@ static void test_group_new_page_lets_nobody_wait(void **state) {
   struct stk_group *g = page(2);
   assert_true(stk_group_is_over(g, 0));
   assert_int_equal(stk_group_barrier(g, 0, false), SP_ECANCELED);
-  assert_int_equal(atomic_load(&g->pinned), -1);
   sp_free_aligned(g);
 }
 
@@ -63,14 +62,12 @@ static void test_group_open_keeps_what_is_asked_and_clears_progress(void **state
   (void)state;
   struct stk_group *g = page(1);
   atomic_store(&g->stop, 1);
-  atomic_store(&g->pinned, 1);
   stk_group_beat_work(&g->rank[3], 17, STK_GROUP_COMPUTE);
   assert_int_equal(atomic_load(&g->rank[3].step), 17);
   stk_group_open(g, 5, 4);
   assert_int_equal(atomic_load(&g->generation), 5);
   assert_int_equal(atomic_load(&g->n_ranks), 4);
   assert_int_equal(atomic_load(&g->stop), 1);
-  assert_int_equal(atomic_load(&g->pinned), 1);
   assert_int_equal(atomic_load(&g->rank[3].step), 0);
   assert_int_equal(atomic_load(&g->rank[3].beat_ns), 0);
   assert_int_equal(atomic_load(&g->rank[3].phase), STK_GROUP_IDLE);
