@@ -58,6 +58,7 @@ struct sw_incident {
   char cause[SW_CAUSE_TEXT];
   int32_t rank;
   int64_t step;
+  int64_t recomputed; /* a step was begun and not committed: 1 */
   int32_t n;
 };
 

@@ -297,6 +297,15 @@ static void tell_opened(struct sw_driver *d, const struct sw_action *a) {
   sw_chronicle_append(&d->chronicle, &e);
 }
 
+/* Whether the step after the committed one had begun: the lead's page says what it works at. */
+static int64_t begun(const struct sw_driver *d, int64_t committed) {
+  const struct stk_group_rank *lead = d->has_books ? &d->books.group->rank[0] : NULL;
+  return lead && atomic_load_explicit(&lead->pid, memory_order_relaxed) != 0 &&
+                 atomic_load_explicit(&lead->step, memory_order_relaxed) == committed
+             ? 1
+             : 0;
+}
+
 static void tell_died(struct sw_driver *d, const struct sw_action *a) {
   struct sw_incident *i = &d->incident;
   struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_DEATH);
@@ -306,6 +315,7 @@ static void tell_died(struct sw_driver *d, const struct sw_action *a) {
     snprintf(i->cause, sizeof i->cause, "%s", a->cause->text);
     i->rank = i->n ? -1 : a->rank;
     i->step = i->n ? i->step : a->step;
+    i->recomputed = i->n ? i->recomputed : begun(d, a->step);
     i->n++;
   } else {
     sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", a->text);
@@ -332,7 +342,7 @@ static void tell_recovered(struct sw_driver *d, const struct sw_action *a) {
                                        .next_step = a->step,
                                        .generation = a->generation,
                                        .source = SP_SOURCE_SLOTS,
-                                       .n_recomputed = 1,
+                                       .n_recomputed = i->recomputed,
                                        .ms = ms}};
   struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_RECOVERY);
   sw_emit_event(d->client, &ev);
@@ -340,7 +350,7 @@ static void tell_recovered(struct sw_driver *d, const struct sw_action *a) {
   e.rank = i->rank;
   e.step = i->step;
   e.next_step = a->step;
-  e.recomputed = 1;
+  e.recomputed = i->recomputed;
   e.ms = ms;
   e.source = "slots";
   e.text = i->who;

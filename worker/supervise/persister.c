@@ -1,6 +1,7 @@
 /* The persister: writes what one order asks for, sends the receipt, ends. */
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "proto/base/fault.h"
@@ -55,6 +56,7 @@ static sp_status persist(struct sw_zygote *z, int stream, uint64_t order_seq, st
 
 void sw_persister_run(struct sw_zygote *z, int stream, uint64_t order_seq) {
   struct sp_err err = {0};
+  (void)prctl(PR_SET_NAME, "stoker-save");
   sp_fault_set_role(-1, "persister");
   (void)prctl(PR_SET_NAME, "stoker-persist");
   (void)!sp_io_low_priority(NULL); /* saves are slower then, not wrong */

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -33,6 +34,7 @@ struct rank {
   int32_t rank, n_ranks;
   int64_t generation;
   int threads;
+  int64_t first_step; /* of the generation: its end is told at once; -1: it was */
   sp_event_reader *reader;
   char run_dir[PATH_MAX], ckpt_dir[PATH_MAX];
   cpu_set_t cpus; /* of the whole job */
@@ -57,7 +59,11 @@ static void say(struct rank *r, struct sp_supervise m) {
 /* ---- the host of the loop (engine/trainer/fit.h) */
 
 static stk_ask host_asked(void *ctx) {
-  const struct rank *r = ctx;
+  struct rank *r = ctx;
+  if (r->first_step >= 0 && stk_session_state(r->z->s.session)->now->global_step > r->first_step) {
+    r->first_step = -1; /* the supervisor counts from a death to this commit */
+    say(r, (struct sp_supervise){.kind = SP_SUPERVISE_HELLO, .u.hello = {getpid(), r->rank}});
+  }
   uint32_t stop = atomic_load_explicit(&r->z->group->stop, memory_order_acquire);
   return stk_group_aborted(r->z->group) || stop == SW_GROUP_LEAVE ? STK_ASK_LEAVE
          : stop == SW_GROUP_FINISH                                ? STK_ASK_STOP
@@ -288,6 +294,7 @@ static sp_status lead(struct rank *r, stk_stop *why, struct sp_err *err) {
     return sp_fail(err, SP_EINTERNAL, "no committed page in %s", r->z->regions.dir);
   }
   r->rows_head = state->journal->rows_head;
+  r->first_step = state->now->global_step;
   r->window_ns = mono_ns(NULL);
   r->window_steps = r->window_samples = 0;
   sp_status st = stk_fit_new(&c, r->z->s.session, &fit, err);
@@ -382,6 +389,9 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
     _exit(1);
   }
   default_signals();
+  char name[32];
+  snprintf(name, sizeof name, "stoker-rank-%d", (int)rank);
+  (void)prctl(PR_SET_NAME, name);
   sp_fault_set_role(rank, "rank");
   take_name(rank);
   r->z = z;

@@ -15,6 +15,7 @@ enum {
   STARVED_PART = 10,  /* runnable, and got less than a tenth of a CPU */
   LEARNED_STEPS = 3,
   WINDOW_STEPS = 8,
+  WINDOW_NS = 800000000,
 };
 static const double slow_factor = 1.4, like_others = 1.25, least_part = 0.2;
 
@@ -290,7 +291,9 @@ static void judge_window(struct sw_watch *w, int32_t r) {
 static bool find_straggler(struct sw_watch *w, struct sw_verdict *v) {
   for (int32_t r = 0; r < w->n_ranks; r++) {
     const struct sw_watch_seen *s = &w->ranks[r];
-    if (w->n_ranks < 2 || !s->known || s->page.step - s->from_step < WINDOW_STEPS) {
+    bool whole = s->page.step - s->from_step >= WINDOW_STEPS && w->now_ns - s->from_ns >= WINDOW_NS;
+    bool moves = w->now_ns - s->changed_ns <= 2 * w->config.period_ns; /* else it may be a hang */
+    if (w->n_ranks < 2 || !s->known || !whole || !moves) {
       return false;
     }
   }

@@ -12,7 +12,8 @@
  * everybody when no rank at all is getting on with its work.
  *
  * A rank is a straggler when its work for one lane took at least 1.4 times what the others' median
- * took, over at least eight steps, and the step is a fifth longer for it. It is named once, and
+ * took, over at least eight steps and 0.8 s (less is the scheduler's noise where steps are short),
+ * and the step is a fifth longer for it. It is named once, and
  * again only after it has been like the others.
  */
 #ifndef SW_SUPERVISE_WATCH_H

@@ -338,6 +338,7 @@ int sw_zygote_main(int argc, char **argv) {
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != (pid_t)z->supervisor) {
     return SP_EXIT_JOB_LOST;
   }
+  (void)prctl(PR_SET_NAME, "stoker-zygote");
   sp_fault_set_role(-1, "zygote");
   (void)prctl(PR_SET_NAME, "stoker-zygote");
   z->reader = sp_event_reader_new();
