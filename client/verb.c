@@ -44,6 +44,19 @@ static const char scale_details[] =
 static const char stop_details[] =
     "  --now         at once: what came after the newest checkpoint is lost\n" RUN_DETAILS;
 
+#define AUDIT_DETAILS                                                                      \
+  "A run keeps an audit log with `stoker fit JOB --trainer.audit true` (docs/audit.md).\n" \
+  "Exit status: 0 alike, 10 they differ or a log was changed.\n" RUN_DETAILS
+
+static const char audit_details[] =
+    "  --steps A:B   the steps A to B-1 (default: all that the log has)\n"
+    "  --ranks M     by so many ranks, instead of the run's number\n"
+    "Begins with the newest checkpoint at or before A, else at the beginning. Options of the job\n"
+    "may be given, such as --trainer.kernels ref or --trainer.threads 1.\n" AUDIT_DETAILS;
+
+static const char bisect_details[] =
+    "Names the step and what of the state differs, or which run goes on.\n" AUDIT_DETAILS;
+
 static const struct sc_verb verbs[] = {
     {.name = "fit",
      .args = "JOB [--ranks N] [--resume [RUN]] [--ckpt_path PATH|last|best] [--key value]...",
@@ -131,6 +144,18 @@ static const struct sc_verb verbs[] = {
      .summary = "stop a run at its next step, with a checkpoint",
      .details = stop_details,
      .run = sc_verb_stop},
+    {.name = "audit",
+     .args = "RUN [--steps A:B] [--ranks M] [-o json] [--key value]...",
+     .summary = "do steps of a run again and compare them with its audit log",
+     .details = audit_details,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
+    {.name = "bisect",
+     .args = "RUN1 RUN2 [-o json]",
+     .summary = "find the first step at which two runs differ",
+     .details = bisect_details,
+     .text_on_stderr = true,
+     .run = sc_verb_relay},
     {.name = "doctor",
      .args = "[-o json]",
      .summary = "check this machine and installation",

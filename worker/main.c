@@ -63,6 +63,7 @@ static int dispatch(struct sw_emit *e, const char *verb, int argc, char **argv) 
   } others[] = {{"check", sw_verb_check},   {"plan", sw_verb_plan},
                 {"order", sw_verb_order},   {"init-weights", sw_verb_init_weights},
                 {"ckpt", sw_verb_ckpt},     {"predict", sw_verb_predict},
+                {"audit", sw_verb_audit},   {"bisect", sw_verb_bisect},
                 {"doctor", sw_verb_doctor}, {"version", sw_verb_version}};
   for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
     if (strcmp(verb, others[i].name) == 0) {

@@ -424,6 +424,7 @@ static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
                                  .fuse = true,
                                  .in_place = true,
                                  .detect_anomaly = t->detect_anomaly,
+                                 .audit = t->audit,
                                  .memory = &s->memory,
                                  .optimizer = &s->job->optimizer};
   if (t->profiler == SP_PROFILER_SIMPLE) {

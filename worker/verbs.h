@@ -13,6 +13,8 @@ int sw_verb_plan(struct sw_emit *e, int argc, char **argv);
 int sw_verb_order(struct sw_emit *e, int argc, char **argv);
 int sw_verb_init_weights(struct sw_emit *e, int argc, char **argv);
 int sw_verb_ckpt(struct sw_emit *e, int argc, char **argv);
+int sw_verb_audit(struct sw_emit *e, int argc, char **argv);
+int sw_verb_bisect(struct sw_emit *e, int argc, char **argv);
 int sw_verb_doctor(struct sw_emit *e, int argc, char **argv);
 int sw_verb_version(struct sw_emit *e, int argc, char **argv);
 

@@ -418,6 +418,16 @@ struct stk_finite_args {
   int64_t n;
 };
 
+/* The digest of memory in chunks of 64 Ki elements (numerics.md, "Digests"): out[8 * chunk] .. for
+ * n reals, whose NaNs count as one, or 32-bit words that mean nothing. */
+enum { STK_DIGEST_WORDS = 8 };
+struct stk_digest_args {
+  const void *x;
+  uint32_t *out;
+  int64_t n;
+  bool is_real;
+};
+
 /* ---- the table of one variant */
 
 #define STK_KERNEL_LIST(X) \
@@ -454,7 +464,8 @@ struct stk_finite_args {
   X(optim)                 \
   X(sumsq)                 \
   X(accumulate)            \
-  X(finite)
+  X(finite)                \
+  X(digest)
 
 /* Each family file defines `const struct stk_kernel KFN(<name>)`; table.c collects them. */
 struct stk_kernels {

@@ -757,9 +757,18 @@ static sp_status free_slot(stk_fit *f, struct sp_err *err) {
              : sp_fail(err, SP_EINTERNAL, "no slot is free for the next step");
 }
 
+static void audit(stk_fit *f, int64_t step) {
+  struct stk_audit a;
+  if (f->c.host.audited && f->now->global_step > step) {
+    stk_session_audit(f->s, &a);
+    f->c.host.audited(f->c.host.ctx, step, &a);
+  }
+}
+
 sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
   f->n_items = 0;
   settle(f);
+  const int64_t step = f->now->global_step;
   stk_action action = action_of((stk_phase)f->now->phase);
   int64_t start = stk_profile_start(profiler(f));
   sp_status st = f->now->phase == STK_PHASE_BATCH ? free_slot(f, err) : SP_OK;
@@ -770,6 +779,7 @@ sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
   if (st) {
     return st;
   }
+  audit(f, step);
   start = stk_profile_start(profiler(f));
   if (f->c.host.rows_head && !f->torn) {
     journal_of(f)->rows_head = f->c.host.rows_head(f->c.host.ctx);

@@ -56,6 +56,9 @@ struct stk_host {
   sp_status (*wait)(void *ctx, const struct stk_order *order, struct sp_err *err);
   bool (*exists)(void *ctx, const char *name);
   void (*say)(void *ctx, const char *text); /* a sentence for the user */
+  /* The state after optimizer step `step`, from 0 on, which is committed next; the session must
+   * have been made for it (stk_session_config.audit). NULL: no audit. */
+  void (*audited)(void *ctx, int64_t step, const struct stk_audit *a);
   /* How far the rows that were given to `metrics` reach: committed with the page. NULL: nobody
    * counts them. */
   uint64_t (*rows_head)(void *ctx);

@@ -30,6 +30,7 @@
   X(PREDICT_STEP, "predict_step")             \
   X(EPOCH, "training_epoch_start_and_end")    \
   X(HOOKS, "module_hooks")                    \
+  X(AUDIT, "audit")                           \
   X(COMMIT, "commit")                         \
   X(SAVE, "save_checkpoint")
 

@@ -33,6 +33,21 @@ static bool buffers_new(stk_session *s) {
   return s->running_out && s->host && s->step_acc && s->lane && s->group_scalars && s->scratch;
 }
 
+/* One region for all ranks, whoever joins. */
+static sp_status digests_new(stk_session *s, struct sp_err *err) {
+  void *p = NULL;
+  const size_t bytes = (stk_audit_bytes(s->state) + 4095) / 4096 * 4096;
+  sp_status st = s->c.memory->get(s->c.memory->ctx, "audit", bytes ? bytes : 4096, &p, err);
+  s->digests = p;
+  return st;
+}
+
+void stk_session_audit(stk_session *s, struct stk_audit *out) {
+  const int64_t start = stk_profile_start(s->c.profiler);
+  stk_audit_fold(s->state, s->c.kernels, s->digests, out);
+  stk_profile_stop(s->c.profiler, STK_ACTION_AUDIT, start);
+}
+
 static sp_status optimizer_new(stk_session *s, struct sp_err *err) {
   const struct stk_module *m = s->c.module;
   struct stk_optim_tensor *t = sp_alloc_array((size_t)m->n_params + 1, sizeof *t);
@@ -78,6 +93,9 @@ sp_status stk_session_new(const struct stk_session_config *config, stk_session *
     struct stk_state_spec spec = {config->real_bits / 8, 1 + s->optimizer->n_moments,
                                   config->n_lanes, config->n_slots ? config->n_slots : 2};
     st = stk_state_new(m, &spec, config->memory, &s->state, err);
+  }
+  if (!st && s->c.audit) {
+    st = digests_new(s, err);
   }
   if (!st && !buffers_new(s)) {
     st = sp_fail(err, SP_ENOMEM, "no memory for a session of %d lanes", (int)s->c.n_lanes);

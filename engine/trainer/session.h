@@ -14,7 +14,7 @@
 #include "engine/nn/module.h"
 #include "engine/optim/optimizer.h"
 #include "engine/plan/plan.h"
-#include "engine/state/state.h"
+#include "engine/state/audit.h"
 #include "engine/trainer/profiler.h"
 
 struct stk_session_config {
@@ -33,6 +33,7 @@ struct stk_session_config {
   bool fuse, in_place;                       /* passes */
   int64_t recompute; /* bytes of activations to keep, or STK_RECOMPUTE_OFF, STK_RECOMPUTE_CHEAP */
   bool detect_anomaly;
+  bool audit;                    /* keep what stk_session_audit needs */
   struct stk_profiler *profiler; /* borrowed; NULL: none */
   const struct stk_memory *memory;
 };
@@ -147,6 +148,9 @@ struct stk_window_result {
 };
 SP_NODISCARD sp_status stk_session_train(stk_session *s, const struct stk_window *w,
                                          struct stk_window_result *out, struct sp_err *err);
+
+/* The digest of `now`, after a step and what the loop did with it; config.audit. The lead's. */
+void stk_session_audit(stk_session *s, struct stk_audit *out);
 
 /* One forward batch of one lane of an evaluation stage; adds to acc [STK_GRAPH_MAX_LOGS]. predict:
  * *out_result is the step's result, valid until the next call; may be NULL. */

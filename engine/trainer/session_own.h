@@ -41,6 +41,7 @@ struct stk_session {
   size_t scratch_bytes;
   struct stk_lane_sum *lane; /* [n_lanes] */
   struct stk_acc *step_acc;  /* [n_lanes][STK_GRAPH_MAX_LOGS] */
+  uint32_t *digests; /* of the chunks of the slot written last, all ranks'; NULL: no audit */
 
   /* Membership: stk_session_join. Alone, the gradients are private memory, made when a step first
    * needs them; with other ranks they are regions that all map. */

@@ -248,6 +248,11 @@ void stk_step_apply(stk_session *s, const double *lr, double grad_scale) {
   stk_session_beat(s, STK_GROUP_APPLY);
   stk_reduce_apply(&s->reduce, &a, s->c.clip_norm > 0.0, s->chunk_lo, s->chunk_hi);
   stk_profile_stop(s->c.profiler, STK_ACTION_OPTIMIZER, start);
+  if (s->digests) {
+    const int64_t digesting = stk_profile_start(s->c.profiler);
+    stk_audit_slot(st, s->c.kernels, s->c.pool, a.to, s->chunk_lo, s->chunk_hi, s->digests);
+    stk_profile_stop(s->c.profiler, STK_ACTION_AUDIT, digesting);
+  }
 }
 
 static sp_status train_alone(stk_session *s, const struct stk_window *w,

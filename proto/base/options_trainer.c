@@ -203,7 +203,9 @@ static const struct sp_opt trainer_rows[] = {
                 "names. The "
                 "result does not depend on them."),
     REFUSE(exact, .choices = "true", .help = "every run on CPUs is exact"),
-    REFUSE(audit, .choices = "false|none|null", .help = "auditing a run is not built yet"),
+    ROW(BOOL, audit, .def = "false",
+        .help = "Keep a digest of the state after every step in audit.log of the run's directory, "
+                "for stoker audit and stoker bisect. The result does not depend on it."),
 };
 
 const struct sp_opt_table sp_trainer_table = {

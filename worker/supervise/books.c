@@ -68,7 +68,18 @@ sp_status sw_books_open(const char *dir, struct sw_books *out, struct sp_err *er
   return st;
 }
 
+_Static_assert((int)SP_AUDIT_PARTS == (int)STK_AUDIT_PARTS &&
+                   (int)SP_AUDIT_TAG == (int)STK_AUDIT_TAG,
+               "audit_log.h repeats audit.h");
+
+sp_status sw_books_audit(struct sw_books *b, const char *run_dir, struct sp_err *err) {
+  sp_status st = sp_audit_open(run_dir, sw_books_committed(b).step, &b->audit, err);
+  b->has_audit = st == SP_OK;
+  return st;
+}
+
 void sw_books_close(struct sw_books *b) {
+  sp_audit_close(&b->audit);
   sw_regions_close(&b->regions);
 }
 
@@ -99,6 +110,22 @@ struct sw_committed sw_books_committed(const struct sw_books *b) {
   }
 }
 
+/* A full disk does not end a training. The writer fails once, and is silent then. */
+static void tell_audit(struct sw_books *b, sp_status st, const struct sp_err *err) {
+  if (st) {
+    sw_emit_text(b->logs->e, SP_TEXT_WARNING, "the audit log ends here, training goes on: %s\n",
+                 err->text);
+  }
+}
+
+static void take_audit(struct sw_books *b) {
+  struct sp_err err = {0};
+  struct sp_audit_record r = {.step = b->row.step};
+  memcpy(r.digest, b->row.audit.digest, sizeof r.digest);
+  memcpy(r.tag, b->row.audit.tag, sizeof r.tag);
+  tell_audit(b, b->has_audit ? sp_audit_put(&b->audit, &r, &err) : SP_OK, &err);
+}
+
 static void take_rows(struct sw_books *b, uint64_t head) {
   struct sp_err err = {0};
   bool have = true;
@@ -107,11 +134,14 @@ static void take_rows(struct sw_books *b, uint64_t head) {
     if (sw_rows_next(b->rows, &b->book.consumed, head, &b->row, &have, &err)) {
       b->damaged = true;
       sw_emit_text(b->logs->e, SP_TEXT_WARNING, "logging ends here: %s\n", err.text);
+    } else if (have && b->row.is_audit) {
+      take_audit(b);
     } else if (have) {
       sw_logs_put(b->logs, b->row.step, b->row.n, b->row.names, b->row.values);
     }
   }
   if (b->book.consumed != before) {
+    tell_audit(b, sp_audit_flush(&b->audit, &err), &err);
     (void)SP_FAULT("supervisor.rows");
     sw_logs_positions(b->logs, b->book.position);
     sw_rows_note(b->rows, &b->book);
@@ -129,6 +159,8 @@ void sw_books_look(struct sw_books *b, struct sw_committed *out, struct stk_orde
     b->order_seen = o->seq;
     if (atomic_load_explicit(&o->state, memory_order_acquire) == STK_ORDER_OPEN) {
       take_rows(b, o->rows_head);
+      struct sp_err err = {0}; /* what a checkpoint says happened is not forgotten by a disk */
+      tell_audit(b, sp_audit_sync(&b->audit, &err), &err);
       sw_logs_positions(b->logs, stk_state_order_page(o)->log_position);
       *out_order = o;
     }

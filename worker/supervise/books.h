@@ -7,6 +7,7 @@
 
 #include "engine/comm/group.h"
 #include "engine/state/state.h"
+#include "proto/run/audit_log.h"
 #include "worker/logs.h"
 #include "worker/supervise/regions.h"
 #include "worker/supervise/rows.h"
@@ -27,6 +28,8 @@ struct sw_books {
   struct stk_group *group;
   struct sw_rows *rows;
   struct sw_logs *logs; /* borrowed */
+  struct sp_audit_writer audit;
+  bool has_audit;
   struct sw_logbook book;
   uint64_t order_seen; /* newest order that was handed out */
   bool damaged;        /* the ring of rows is; told once */
@@ -37,11 +40,14 @@ struct sw_books {
 SP_NODISCARD sp_status sw_books_open(const char *dir, struct sw_books *out, struct sp_err *err);
 void sw_books_close(struct sw_books *b);
 
+/* Digests of steps go into the audit log of run_dir from here on. */
+SP_NODISCARD sp_status sw_books_audit(struct sw_books *b, const char *run_dir, struct sp_err *err);
+
 /* The newest committed page, as a snapshot. */
 struct sw_committed sw_books_committed(const struct sw_books *b);
 
-/* Gives committed rows to the loggers; *out_order is a new order that waits for its answer, or
- * NULL. */
+/* Gives committed rows to the loggers and the audit log; *out_order is a new order that waits for
+ * its answer, or NULL. */
 void sw_books_look(struct sw_books *b, struct sw_committed *out, struct stk_order **out_order);
 
 /* Whether the order before this one saved the same: the same step, and a page that differs in

@@ -137,6 +137,9 @@ sp_status sw_driver_on_ready(struct sw_driver *d, const struct sp_ready *r, stru
   sw_publish_init(&d->publish, d->run.ckpt_dir, d->run.resumed, d->run.nonce);
   st = sw_run_lock(&d->run, err);
   st = st ? st : sw_regions_own(d->run.slots_dir, d->run.dir, err);
+  if (!st && d->job->trainer.audit) {
+    st = sw_books_audit(&d->books, d->run.dir, err);
+  }
   st = st ? st : sw_driver_write_run(d, SP_RUN_RUNNING, err);
   if (st) {
     return st;

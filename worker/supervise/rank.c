@@ -153,22 +153,33 @@ static void pause_ns(int64_t ns) {
   nanosleep(&t, NULL);
 }
 
-/* Rows wait for the supervisor when the ring is full; a generation that ends loses nothing, since
- * what was not committed is computed again. */
-static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *names,
-                         const double *values) {
-  struct rank *r = ctx;
-  struct sp_err err = {0};
-  size_t need = sw_rows_need(n, names);
+/* Rows wait for the supervisor when the ring is full. False: the generation ends; it loses nothing,
+ * since what was not committed is computed again. */
+static bool wait_for_room(struct rank *r, size_t need) {
   while (need <= SW_ROWS_BYTES / 2 && !sw_rows_has_room(r->z->rows, r->rows_head, need)) {
     if (stk_group_aborted(r->z->group)) {
-      return;
+      return false;
     }
     stk_group_beat(&r->z->group->rank[r->rank], STK_GROUP_SAVE);
     pause_ns(ROOM_NS);
   }
-  if (sw_rows_put(r->z->rows, &r->rows_head, step, n, names, values, &err)) {
+  return true;
+}
+
+static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *names,
+                         const double *values) {
+  struct rank *r = ctx;
+  struct sp_err err = {0};
+  if (wait_for_room(r, sw_rows_need(n, names)) &&
+      sw_rows_put(r->z->rows, &r->rows_head, step, n, names, values, &err)) {
     sw_emit_text(&r->e, SP_TEXT_WARNING, "%s\n", err.text);
+  }
+}
+
+static void host_audited(void *ctx, int64_t step, const struct stk_audit *a) {
+  struct rank *r = ctx;
+  if (wait_for_room(r, 2 * (size_t)SW_ROW_AUDIT_BYTES)) {
+    sw_rows_put_audit(r->z->rows, &r->rows_head, step, a);
   }
 }
 
@@ -289,6 +300,7 @@ static sp_status lead(struct rank *r, stk_stop *why, struct sp_err *err) {
                              .wait = host_wait,
                              .exists = host_exists,
                              .rows_head = host_rows_head,
+                             .audited = r->z->s.job->trainer.audit ? host_audited : NULL,
                              .say = host_say};
   if (!stk_state_reload(state)) {
     return sp_fail(err, SP_EINTERNAL, "no committed page in %s", r->z->regions.dir);

@@ -8,6 +8,9 @@
 
 enum { ALIGN = 8, HEAD_BYTES = 16, SKIP = UINT32_MAX };
 
+/* In the place of the number of values. */
+enum { AUDIT = UINT32_MAX };
+
 struct sw_rows {
   uint64_t magic;
   _Atomic uint64_t consumed; /* the logbook's, for the writer */
@@ -18,6 +21,9 @@ struct sw_rows {
 enum { CAPACITY = SW_ROWS_BYTES - (int)sizeof(struct sw_rows) };
 
 _Static_assert(CAPACITY % ALIGN == 0, "rows never straddle the end by less than a head");
+_Static_assert(SW_ROW_AUDIT_BYTES == HEAD_BYTES + sizeof(struct stk_audit) &&
+                   SW_ROW_AUDIT_BYTES % ALIGN == 0,
+               "a digest is a row");
 
 static size_t aligned(size_t n) {
   return (n + ALIGN - 1) / ALIGN * ALIGN;
@@ -53,12 +59,10 @@ static void put_bytes(uint8_t **p, const void *data, size_t n) {
   *p += n;
 }
 
-sp_status sw_rows_put(struct sw_rows *r, uint64_t *head, int64_t step, int32_t n,
-                      const char *const *names, const double *values, struct sp_err *err) {
-  size_t bytes = row_bytes(n, names), at = (size_t)(*head % CAPACITY);
-  if (n < 0 || n > SW_ROW_VALUES || 2 * bytes > CAPACITY) {
-    return sp_fail(err, SP_ERANGE, "a row of %d values is too long for the loggers", (int)n);
-  }
+/* The place of a row, whose head stands there; *head is behind it. */
+static uint8_t *begin_row(struct sw_rows *r, uint64_t *head, size_t bytes, uint32_t n,
+                          int64_t step) {
+  size_t at = (size_t)(*head % CAPACITY);
   if (bytes > CAPACITY - at) {
     uint32_t skip = SKIP;
     memcpy(r->data + at, &skip, sizeof skip);
@@ -66,22 +70,47 @@ sp_status sw_rows_put(struct sw_rows *r, uint64_t *head, int64_t step, int32_t n
     at = 0;
   }
   uint8_t *p = r->data + at;
-  uint32_t size[2] = {(uint32_t)bytes, (uint32_t)n};
+  uint32_t size[2] = {(uint32_t)bytes, n};
   put_bytes(&p, size, sizeof size);
   put_bytes(&p, &step, sizeof step);
+  *head += bytes;
+  return p;
+}
+
+sp_status sw_rows_put(struct sw_rows *r, uint64_t *head, int64_t step, int32_t n,
+                      const char *const *names, const double *values, struct sp_err *err) {
+  size_t bytes = row_bytes(n, names);
+  if (n < 0 || n > SW_ROW_VALUES || 2 * bytes > CAPACITY) {
+    return sp_fail(err, SP_ERANGE, "a row of %d values is too long for the loggers", (int)n);
+  }
+  uint8_t *p = begin_row(r, head, bytes, (uint32_t)n, step);
   for (int32_t i = 0; i < n; i++) {
     uint8_t length = (uint8_t)strnlen(names[i], SW_ROW_NAME - 1);
     put_bytes(&p, &length, 1);
     put_bytes(&p, names[i], length);
     put_bytes(&p, &values[i], sizeof values[i]);
   }
-  *head += bytes;
   return SP_OK;
 }
 
-static bool parse(const uint8_t *p, size_t bytes, struct sw_row *out) {
+void sw_rows_put_audit(struct sw_rows *r, uint64_t *head, int64_t step, const struct stk_audit *a) {
+  uint8_t *p = begin_row(r, head, SW_ROW_AUDIT_BYTES, AUDIT, step);
+  memcpy(p, a, sizeof *a);
+}
+
+static bool parse(const uint8_t *p, size_t bytes, uint32_t n, struct sw_row *out) {
   const uint8_t *end = p + bytes;
   p += HEAD_BYTES;
+  out->is_audit = n == AUDIT;
+  out->n = 0;
+  if (out->is_audit) {
+    memcpy(&out->audit, p, sizeof out->audit);
+    return bytes == SW_ROW_AUDIT_BYTES;
+  }
+  if (n > SW_ROW_VALUES) {
+    return false;
+  }
+  out->n = (int32_t)n;
   for (int32_t i = 0; i < out->n; i++) {
     size_t length = p < end ? *p++ : 0;
     if (length >= SW_ROW_NAME || (size_t)(end - p) < length + sizeof(double)) {
@@ -113,8 +142,7 @@ sp_status sw_rows_next(const struct sw_rows *r, uint64_t *at, uint64_t head, str
     }
     memcpy(size, r->data + offset, sizeof size);
     memcpy(&out->step, r->data + offset + sizeof size, sizeof out->step);
-    out->n = size[1] <= SW_ROW_VALUES ? (int32_t)size[1] : -1;
-    if (out->n < 0 || !parse(r->data + offset, size[0], out)) {
+    if (!parse(r->data + offset, size[0], size[1], out)) {
       break;
     }
     *at += size[0];

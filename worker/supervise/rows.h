@@ -1,4 +1,5 @@
-/* Metric rows from the lead rank to the supervisor, exactly once whatever is killed.
+/* Metric rows, and digests of steps, from the lead rank to the supervisor, exactly once whatever is
+ * killed.
  *
  * A ring in the region "rows". The lead appends rows at its own head; the control page that it
  * commits says how far they reach (stk_journal.rows_head). The supervisor takes rows up to a
@@ -15,13 +16,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "engine/state/control.h"
+#include "engine/state/audit.h"
 #include "proto/base/status.h"
 
 enum {
   SW_ROWS_BYTES = 1 << 20, /* of the region */
   SW_ROW_VALUES = 512,     /* most values of one row */
-  SW_ROW_NAME = 72
+  SW_ROW_NAME = 72,
+  SW_ROW_AUDIT_BYTES = 16 + sizeof(struct stk_audit)
 };
 
 /* How far the loggers have come. */
@@ -47,9 +49,15 @@ SP_NODISCARD sp_status sw_rows_put(struct sw_rows *r, uint64_t *head, int64_t st
                                    const char *const *names, const double *values,
                                    struct sp_err *err);
 
+/* A digest of step `step`, as a row of SW_ROW_AUDIT_BYTES; the caller saw that there is room for
+ * twice as many. */
+void sw_rows_put_audit(struct sw_rows *r, uint64_t *head, int64_t step, const struct stk_audit *a);
+
 /* One row; pointers are valid until the next call. */
 struct sw_row {
   int64_t step;
+  bool is_audit; /* then it is `audit`, and has no values */
+  struct stk_audit audit;
   int32_t n;
   const char *names[SW_ROW_VALUES];
   double values[SW_ROW_VALUES];

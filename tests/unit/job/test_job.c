@@ -348,9 +348,6 @@ static void test_job_what_is_not_built_is_refused_by_name(void **state) {
       BASE, ARGS("--trainer.deterministic", "false"),
       "--trainer.deterministic: \"false\" is refused: every run is deterministic; leave it "
       "out");
-  expect_error(
-      BASE, ARGS("--trainer.audit", "true"),
-      "--trainer.audit: only false, none, null can be given: auditing a run is not built yet");
   expect_error(BASE "trainer: {callbacks: [Timer]}\n", NULL,
                "job.yaml:5:23: trainer.callbacks: Timer is refused: use trainer.max_time");
   load(BASE
