@@ -3,7 +3,7 @@
 run recovers; and the number of ranks changes meanwhile. Each job ends with the bits of one that
 nobody disturbed, and nothing is left. V = 4 on 1, 2, 3 and 4 ranks of 1 and of 2 threads.
 
-STOKER_KILLS=N: so many kills in the long job (60; 1000 in tests/run long). STOKER_SEED=N.
+STOKER_KILLS=N: so many kills in the long job (200; 1000 in tests/run long). STOKER_SEED=N.
 """
 
 import os
@@ -19,7 +19,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from lab import HERE, Failed, Lab, find_bin  # noqa: E402
 
 JOB = os.path.join(HERE, "kills.yaml")
-STEPS_PER_KILL = 60
+STEPS_PER_KILL = 20
 EVENT_PATIENCE = 30.0
 
 
@@ -168,7 +168,7 @@ def hunted(bin_dir, work, name, rng, n_kills, ranks, threads, expected):
 def main():
     bin_dir = find_bin("STOKER_BIN", "release")
     seed = int(os.environ.get("STOKER_SEED") or random.SystemRandom().randrange(1 << 32))
-    n_kills = int(os.environ.get("STOKER_KILLS") or 60)
+    n_kills = int(os.environ.get("STOKER_KILLS") or 200)
     rng = random.Random(seed)
     work = tempfile.mkdtemp(prefix="stoker-kills-")
     print(f"STOKER_SEED={seed}", flush=True)
