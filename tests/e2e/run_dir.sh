@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# What a run stands on goes away while it trains: its directory is moved, made read-only, descriptors
-# are few, shared memory is full at the start or later. Training goes on to the same weights, or is
-# refused in a sentence that says what to do; nothing is left in the shared memory.
+# What a run stands on goes away while it trains: its directory is moved, made read-only,
+# descriptors are few, shared memory is full at the start or later. Training goes on to the same
+# weights, or is refused in a sentence that says what to do; nothing is left in the shared memory.
 . "$(dirname "$0")/lib.sh"
 mkdir shm
 export STOKER_SLOTS_DIR=$work/shm
 job=$here/tests/fault/kills.yaml
 calm=$(hash "$job" --trainer.max_steps 300)
 
-# begin DIR OPTION...: a run of 300 steps in the background ($pid), which has saved for the first time.
+# begin DIR PREFIX...: a run of 300 steps in the background ($pid), which has saved once.
 begin() {
   local dir=$1 deadline=$((SECONDS + 60))
   shift
@@ -87,7 +87,10 @@ if mount -t tmpfs -o size=1m none shm 2>/dev/null; then
   begin later
   dd if=/dev/zero of=shm/fill bs=16k 2>/dev/null || true
   kill -9 "$(pgrep -n -P "$(sed -n 's/^"pid": \([0-9]*\),$/\1/p' later/$run/run.json)" stoker-rank)"
+  until grep -q 'from the slots' later.log || ! kill -0 $pid; do sleep 0.01; done
+  "$stoker" scale later --ranks 4 >scale.log 2>&1 || fail "later: scale: $(cat scale.log)"
   wait $pid || fail "later: exit $?: $(tail -n 2 later.log)"
+  grep -q 'back to 2 ranks: .*no room' later.log || fail "later: more ranks than there is room for"
   grep -q 'rank . died .*from the slots' later.log || fail "later: no recovery is shown"
   [ "$(weights later)" = "$calm" ] || fail "later: other weights"
   [ "$(ls shm)" = fill ] || fail "later: left in the shared memory: $(ls shm)"

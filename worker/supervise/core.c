@@ -194,6 +194,23 @@ static bool may_pass(sp_status status) {
   return status == SP_ENOMEM || status == SP_ENOSPC || status == SP_EIO;
 }
 
+/* More ranks take more memory. Where there is too little for those that were asked for, the job
+ * goes on with as many as it had. */
+static void fall_back(struct sw_step *s, const struct sw_proc *p) {
+  struct sw_core *c = s->c;
+  bool scarce = p->status == SP_ENOMEM || p->status == SP_ENOSPC;
+  if (!scarce || p->generation != c->opened || c->phase != SW_PHASE_RUNNING ||
+      c->commits != c->open_commits || c->n_proved == 0 || c->n_ranks <= c->n_proved ||
+      c->n_wanted != c->n_ranks) {
+    return;
+  }
+  c->n_wanted = c->n_proved;
+  sw_tell_act(
+      s, SW_TELL_SCALING,
+      sw_text(s, "back to %d rank%s: %s", (int)c->n_proved, c->n_proved == 1 ? "" : "s", p->text))
+      ->n_ranks = c->n_proved;
+}
+
 void sw_rank_failed(struct sw_step *s, struct sw_proc *p) {
   if (p->state == SW_PROC_QUITTING || s->c->phase >= SW_PHASE_ENDING) {
     return;
@@ -206,6 +223,7 @@ void sw_rank_failed(struct sw_step *s, struct sw_proc *p) {
     end_with_error(s, p->status, p->text);
     return;
   }
+  fall_back(s, p);
   if (p->generation == s->c->opened) {
     sw_close(s);
   }
@@ -510,6 +528,9 @@ static void settle_forming(struct sw_step *s) {
 
 static void settle_running(struct sw_step *s) {
   struct sw_core *c = s->c;
+  if (c->commits > c->open_commits) {
+    c->n_proved = c->n_ranks;
+  }
   if (c->died_ns && c->commits > c->open_commits) {
     int64_t ns = s->e->now_ns - c->died_ns;
     sw_tell_act(s, SW_TELL_RECOVERED,

@@ -268,6 +268,7 @@ struct sw_core {
   uint32_t opened;     /* the last one that was opened; 0: none yet */
   int32_t n_ranks;     /* of `generation` */
   int32_t n_wanted;    /* what the next one shall have */
+  int32_t n_proved;    /* ranks of the last one that finished a step; 0: none has */
   bool aborted;        /* the abort word of `opened` is set */
   bool leave_asked;    /* ASK_LEAVE was sent in this generation */
   uint32_t last_proc;

@@ -198,4 +198,5 @@ def main():
         plain(model, batches, optimizer, variant == "compiled")
 
 
-main()
+if __name__ == "__main__":
+    main()

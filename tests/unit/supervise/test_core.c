@@ -591,6 +591,25 @@ static void test_core_scale_outside_the_lanes_is_refused(void **state) {
   drive_said(&d, "answer 9 7");
 }
 
+static void test_core_scale_up_without_memory_goes_back(void **state) {
+  (void)state;
+  static struct drive d;
+  drive_open(&d, 4, 1);
+  d.commits++;
+  d.step++;
+  EV(.kind = SW_EV_PROGRESS);
+  scale(&d, 2);
+  drive_rank(&d, SW_EV_LEFT, 2, 1);
+  written(&d, 2);
+  a_rank_is_up(&d, 3, 2);
+  drive_rank(&d, SW_EV_READY, 2, 2);
+  d.said[0] = '\0';
+  drive_failed(&d, 3, SP_ENOSPC, "no room for a region");
+  assert_non_null(strstr(drive_text(&d, SW_TELL_SCALING), "back to 1 rank: no room"));
+  drive_said(&d, "(scaling); abort g2; kill #3; write g3x1");
+  assert_int_equal(d.core.n_wanted, 1);
+}
+
 /* ---- stop */
 
 static void test_core_first_stop_asks_the_lead(void **state) {
@@ -770,6 +789,7 @@ int main(void) {
       tt_test(test_core_scale_down_lets_the_last_ranks_go),
       tt_test(test_core_scale_during_recovery_is_a_generation_of_its_own),
       tt_test(test_core_scale_outside_the_lanes_is_refused),
+      tt_test(test_core_scale_up_without_memory_goes_back),
       tt_test(test_core_first_stop_asks_the_lead),
       tt_test(test_core_second_stop_kills_everything),
       tt_test(test_core_second_stop_waits_for_a_fork_under_way),
