@@ -257,7 +257,7 @@ static void post(stk_session *s, int32_t kind, stk_stage stage) {
   struct stk_group_work *work = &s->m.group->work;
   const struct stk_control *now = s->state->now;
   work->kind = kind;
-  work->stage = stage;
+  work->stage = (int32_t)stage;
   work->slot = now->slot;
   work->running = now->running;
   work->write = s->state->write;
