@@ -8,6 +8,7 @@
  *
  *   step S   seconds per mean of both and AdamW into the other slot, the mean over about S seconds
  *   clip S   the same with clipping by norm: in two passes
+ *   sum S    the mean alone, with its squares, where both can read it: what an all-reduce gives
  *   meet S   seconds per barrier between the two
  *
  * Before each step both ranks write their gradients anew, as a backward pass does; that is not
@@ -32,7 +33,7 @@
 
 enum { RANKS = 2, SECTIONS = 3 };
 
-enum task { STEP, CLIP, MEET, QUIT };
+enum task { STEP, CLIP, SUM, MEET, QUIT };
 
 struct shared {
   _Atomic int32_t task;
@@ -76,18 +77,23 @@ static void meet(struct bench *b) {
   }
 }
 
-static void one_step(struct bench *b, int32_t rank, bool clip) {
+static void one_step(struct bench *b, int32_t rank, enum task task) {
   int64_t lo, hi;
   stk_tree_share(stk_reduce_chunks(b->r.n), rank, RANKS, &lo, &hi);
-  if (clip) {
-    double norm;
+  if (task != STEP) {
     stk_reduce_sums(&b->r, lo, hi);
+  }
+  if (task == SUM) {
+    return;
+  }
+  if (task == CLIP) {
+    double norm;
     meet(b);
     b->scalars.grad_scale = stk_optim_grad_scale(b->r.sums, stk_reduce_chunks(b->r.n), 1.0, &norm);
   } else {
     b->scalars.grad_scale = 1.0;
   }
-  stk_reduce_apply(&b->r, &b->a, clip, lo, hi);
+  stk_reduce_apply(&b->r, &b->a, task == CLIP, lo, hi);
 }
 
 /* Both ranks do the same until rank 0 has had enough; *out is rank 0's seconds per turn. */
@@ -106,7 +112,7 @@ static void run_task(struct bench *b, int32_t rank, enum task task, double secon
         meet(b);
       }
     } else {
-      one_step(b, rank, task == CLIP);
+      one_step(b, rank, task);
       meet(b);
     }
     spent += now() - start;
@@ -215,7 +221,10 @@ int main(int argc, char **argv) {
     if (sscanf(line, "%15s %lf", word, &seconds) < 1) {
       continue;
     }
-    const enum task task = !strcmp(word, "step") ? STEP : !strcmp(word, "clip") ? CLIP : MEET;
+    const enum task task = !strcmp(word, "step")   ? STEP
+                           : !strcmp(word, "clip") ? CLIP
+                           : !strcmp(word, "sum")  ? SUM
+                                                   : MEET;
     atomic_store(&b.shared->task, (int32_t)task);
     meet(&b);
     run_task(&b, 0, task, seconds, &value);

@@ -31,18 +31,20 @@ row_reduce() {
     ! start gloo "$python" "$here/peers/torch_reduce.py" $mib "$work/rendezvous" || peers+=(gloo)
   fi
   for ((i = 0; i < rounds; i++)); do
-    ask reduce "step $seconds" && ask reduce "clip $seconds" .clip && ask reduce "meet 0.2" .meet
+    ask reduce "step $seconds" && ask reduce "clip $seconds" .clip
+    ask reduce "sum $seconds" .sum && ask reduce "meet 0.2" .meet
     for name in "${peers[@]}"; do
       ask "$name" "reduce $seconds" && ask "$name" "step $seconds" .step
     done
   done
-  local own
-  own=$(median reduce)
-  line "reduce and AdamW, 2 ranks" "$own"
+  local own sum
+  own=$(median reduce) sum=$(median reduce.sum)
+  line "mean alone, 2 ranks" "$sum"
+  line "mean and AdamW" "$own"
   line "the same, clipping by norm" "$(median reduce.clip)"
   line "a barrier" "$(median reduce.meet)"
   for name in "${peers[@]}"; do
-    line "$name all-reduce alone" "$(median "$name")" "x $(ratio "$(median "$name")" "$own")"
+    line "$name all-reduce alone" "$(median "$name")" "x $(ratio "$(median "$name")" "$sum")"
     line "$name all-reduce and AdamW" "$(median "$name.step")" \
       "x $(ratio "$(median "$name.step")" "$own")"
   done
