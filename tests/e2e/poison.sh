@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# A module that fails at one step whatever is done about it: by a fault, by ending early (with 0 too),
-# and once only. The same step failing three times ends the job with step, rank and last words; a
-# death that does not come again costs nothing. What ranks print is kept in their files.
+# A module that fails at one step whatever is done about it: by a fault, by ending early (with 0
+# too), and once only. The same step failing three times ends the job with step, rank and last
+# words; a death that does not come again costs nothing. What ranks print is kept in their files.
 . "$(dirname "$0")/lib.sh"
 command -v "${CC:-cc}" >/dev/null || { echo "skip: no C compiler here"; exit 77; }
 
 "$stoker" init bad >/dev/null
-sed 's/^static const stk_module_def def = {/#include "hook.c"\n&\n  .hooks = \&hooks,/' bad.c >module.c
+sed 's/^static const stk_module_def def = {/#include "hook.c"\n&\n  .hooks = \&hooks,/' bad.c \
+  >module.c
 cat >hook.c <<'C'
 #include <stdio.h>
 #include <stdlib.h>
