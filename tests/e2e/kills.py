@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Random kills: ranks, the zygote, persisters, two ranks within 5 ms, all ranks, one more while the
-run recovers; and the number of ranks changes meanwhile. Each job ends with the bits of one that
-nobody disturbed, and nothing is left. V = 4 on 1, 2, 3 and 4 ranks of 1 and of 2 threads.
+run recovers; and the number of ranks changes meanwhile. The supervisor, or everybody at once, and
+--resume. Each job ends with the bits of one that nobody disturbed, and nothing is left. V = 4 on 1,
+2, 3 and 4 ranks of 1 and of 2 threads.
 
 STOKER_KILLS=N: so many kills in the long job (200; 1000 in tests/run long). STOKER_SEED=N.
 """
@@ -19,8 +20,12 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from lab import HERE, Failed, Lab, find_bin  # noqa: E402
 
 JOB = os.path.join(HERE, "kills.yaml")
-STEPS_PER_KILL = 20
 EVENT_PATIENCE = 30.0
+
+
+def steps_for(n_kills):
+    """So many that the job is not over before its hunters are done."""
+    return 300 + 25 * n_kills
 
 
 class Hunt:
@@ -138,7 +143,7 @@ def hunted(bin_dir, work, name, rng, n_kills, ranks, threads, expected):
     lab = Lab(bin_dir, work, JOB, name)
     since = time.monotonic()
     try:
-        lab.start(["--trainer.max_steps", str(STEPS_PER_KILL * n_kills), "--ranks", str(ranks),
+        lab.start(["--trainer.max_steps", str(steps_for(n_kills)), "--ranks", str(ranks),
                    "--trainer.threads", str(threads)], None)
         hunt = Hunt(lab, rng, n_kills, ranks)
         hunt.run()
@@ -165,6 +170,44 @@ def hunted(bin_dir, work, name, rng, n_kills, ranks, threads, expected):
         lab.close()
 
 
+def resumed(bin_dir, work, rng, n_kills, steps, expected):
+    """The supervisor dies, or everybody at once; each time --resume goes on from the slots."""
+    lab = Lab(bin_dir, work, JOB, "resumed")
+    args = ["--trainer.max_steps", str(steps), "--trainer.threads", "1"]
+    since = time.monotonic()
+    try:
+        hunt = Hunt(lab, rng, n_kills, 2)
+        for n in range(n_kills + 1):
+            again = ["--resume"] if n else []
+            lab.start([*args, "--ranks", str(rng.randint(1, 4)), *again], None)
+            if n == n_kills:
+                break
+            hunt.wait_for("generation", hunt.chronicle("generation") + 1)
+            time.sleep(rng.uniform(0, 0.1))
+            everybody = rng.random() < 0.5
+            hunt.shoot(lab.processes() if everybody else [lab.supervisor()],
+                       "everybody" if everybody else "the supervisor")
+            lab.process.wait()
+            if lab.gone_soon():
+                raise Failed(f"alive after their supervisor: {lab.gone_soon()}")
+        status = lab.wait(300.0)
+        if status != 0:
+            raise Failed(f"exit {status}: {lab.last_words()}")
+        sources = [e["source"] for e in lab.chronicle() if e["kind"] == "start"]
+        if sources != ["start"] + n_kills * ["slots"]:
+            raise Failed(f"went on from {sources}")
+        wrong = lab.result().differs(expected)
+        if wrong or lab.leaks():
+            raise Failed(wrong or f"left: {lab.leaks()}")
+        print(f"resumed: {n_kills} times ({hunt.killed}), {time.monotonic() - since:.1f} s")
+        return 0
+    except Failed as e:
+        print(f"FAILED resumed: {e}", flush=True)
+        return 1
+    finally:
+        lab.close()
+
+
 def main():
     bin_dir = find_bin("STOKER_BIN", "release")
     seed = int(os.environ.get("STOKER_SEED") or random.SystemRandom().randrange(1 << 32))
@@ -174,12 +217,13 @@ def main():
     print(f"STOKER_SEED={seed}", flush=True)
     failed = 0
     try:
-        few = undisturbed(bin_dir, work, STEPS_PER_KILL * 4)
+        few = undisturbed(bin_dir, work, steps_for(4))
         for ranks in (1, 2, 3, 4):
             for threads in (1, 2):
                 failed += hunted(bin_dir, work, f"{ranks} ranks, {threads} threads", rng, 4, ranks,
                                  threads, few)
-        many = undisturbed(bin_dir, work, STEPS_PER_KILL * n_kills)
+        failed += resumed(bin_dir, work, rng, 6, 1000, undisturbed(bin_dir, work, 1000))
+        many = undisturbed(bin_dir, work, steps_for(n_kills))
         failed += hunted(bin_dir, work, "many kills", rng, n_kills, 3, 1, many)
     except Failed as e:
         print(f"FAILED {e}")

@@ -141,7 +141,7 @@ static void take_rows(struct sw_books *b, uint64_t head) {
     }
   }
   if (b->book.consumed != before) {
-    tell_audit(b, sp_audit_flush(&b->audit, &err), &err);
+    tell_audit(b, b->has_audit ? sp_audit_flush(&b->audit, &err) : SP_OK, &err);
     (void)SP_FAULT("supervisor.rows");
     sw_logs_positions(b->logs, b->book.position);
     sw_rows_note(b->rows, &b->book);
@@ -160,7 +160,7 @@ void sw_books_look(struct sw_books *b, struct sw_committed *out, struct stk_orde
     if (atomic_load_explicit(&o->state, memory_order_acquire) == STK_ORDER_OPEN) {
       take_rows(b, o->rows_head);
       struct sp_err err = {0}; /* what a checkpoint says happened is not forgotten by a disk */
-      tell_audit(b, sp_audit_sync(&b->audit, &err), &err);
+      tell_audit(b, b->has_audit ? sp_audit_sync(&b->audit, &err) : SP_OK, &err);
       sw_logs_positions(b->logs, stk_state_order_page(o)->log_position);
       *out_order = o;
     }

@@ -1,6 +1,7 @@
 /* Where a run begins. See run.h. */
 #include "worker/supervise/run.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -119,6 +120,20 @@ static sp_status take_checkpoint(struct sw_emit *e, const struct sp_job *job, st
   return new_regions(run, err);
 }
 
+/* A run.json that somebody died over. */
+static void remove_torn(const char *run_dir) {
+  static const char torn[] = SP_RUN_FILE ".tmp-";
+  DIR *d = opendir(run_dir);
+  for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+    if (strncmp(e->d_name, torn, sizeof torn - 1) == 0) {
+      (void)unlinkat(dirfd(d), e->d_name, 0);
+    }
+  }
+  if (d) {
+    closedir(d);
+  }
+}
+
 static sp_status go_on(struct sw_emit *e, const struct sp_job *job, struct sw_run *run,
                        struct sp_err *err) {
   struct sp_arena arena = {0};
@@ -126,6 +141,7 @@ static sp_status go_on(struct sw_emit *e, const struct sp_job *job, struct sw_ru
   sp_status st = sw_run_lock(run, err);
   st = st ? st : sp_run_file_read(run->dir, &f, &arena, err);
   if (!st) {
+    remove_torn(run->dir);
     run->goes_on = true;
     run->generation = (uint32_t)f.generation;
     run->started = f.started;
