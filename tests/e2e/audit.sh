@@ -123,25 +123,36 @@ truncate -s $((192 * 9 + 100)) "$(log changed)" # torn: what is whole counts
 verdict 0 'ok: 8 steps' changed
 bisected 0 'changed ends there, whole has 8 more' whole changed
 
-# ---- killed: ranks while it trains, until it is done
+# ---- killed while it trains: ranks, then the supervisor, which --resume follows
 
 sed 's/max_epochs: 2/max_epochs: 300/; s/_steps: 5,/_steps: 1000,/' job.yaml >long.yaml
 "$stoker" fit long.yaml --trainer.default_root_dir long >long.log 2>&1 ||
   fail "long: $(tail -n 2 long.log)"
+run=killed/lightning_logs/version_0
+supervisor() { grep -oE '"pid": ?[0-9]+' $run/run.json 2>/dev/null | grep -oE '[0-9]+' || true; }
+# strike WHOM BYTES: kills once the log is so long; false when the run is over before that.
+strike() {
+  while kill -0 $pid 2>/dev/null; do
+    local victim
+    victim=$(supervisor)
+    [ -z "$victim" ] || [ "$1" = supervisor ] ||
+      victim=$(pgrep -P "$victim" | tail -n 1 || true)
+    if [ -n "$victim" ] && [ "$(stat -c %s "$(log killed)" 2>/dev/null || echo 0)" -gt "$2" ] &&
+      kill -9 "$victim" 2>/dev/null; then
+      return 0
+    fi
+    sleep 0.02
+  done
+  return 1
+}
 "$stoker" fit long.yaml --trainer.default_root_dir killed --ranks 2 >killed.log 2>&1 &
 pid=$!
-run=killed/lightning_logs/version_0
-n_kills=0
-while kill -0 $pid 2>/dev/null && [ $n_kills -lt 3 ]; do
-  supervisor=$(grep -oE '"pid": ?[0-9]+' $run/run.json 2>/dev/null | grep -oE '[0-9]+' || true)
-  victim=$([ -z "$supervisor" ] || pgrep -P "$supervisor" | tail -n 1 || true)
-  if [ -n "$victim" ] && [ "$(stat -c %s "$(log killed)" 2>/dev/null || echo 0)" -gt 40000 ] &&
-    kill -9 "$victim" 2>/dev/null; then
-    n_kills=$((n_kills + 1))
-  fi
-  sleep 0.02
-done
-wait $pid || fail "killed: $(tail -n 3 killed.log)"
-[ $n_kills -gt 0 ] || fail "nobody was killed"
-cmp "$(log long)" "$(log killed)" || fail "killed $n_kills times: another audit log"
+strike rank 40000 || fail "no rank was killed"
+strike rank 80000 || fail "no second rank was killed"
+strike supervisor 120000 || fail "the supervisor was not killed"
+wait $pid && fail "a run without its supervisor ended well"
+"$stoker" fit long.yaml --trainer.default_root_dir killed --ranks 3 --resume killed \
+  >killed.log 2>&1 || fail "resume: $(tail -n 2 killed.log)"
+cmp "$(log long)" "$(log killed)" || fail "killed three times: another audit log"
+verdict 0 'ok: 400 steps' killed --steps 1900:2300 --ranks 2
 finish

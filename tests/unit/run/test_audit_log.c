@@ -154,6 +154,16 @@ static void test_writer_in_parts_is_the_whole(void **state) {
   assert_steps(whole, 0, 9);
 }
 
+static void test_writer_open_cuts_what_comes_later(void **state) {
+  (void)state;
+  const char *dir = directory("later");
+  struct sp_audit_writer w;
+  write_steps(dir, 2, 9);
+  assert_int_equal(sp_audit_open(dir, 6, &w, NULL), SP_OK);
+  sp_audit_close(&w);
+  assert_steps(dir, 2, 4);
+}
+
 static void test_writer_drops_a_step_that_stands(void **state) {
   (void)state;
   const char *whole = directory("once"), *again = directory("again");
@@ -264,6 +274,7 @@ int main(void) {
       cmocka_unit_test(test_record_any_changed_byte_shows),
       cmocka_unit_test(test_link_covers_step_digest_and_what_was_before),
       cmocka_unit_test(test_writer_in_parts_is_the_whole),
+      cmocka_unit_test(test_writer_open_cuts_what_comes_later),
       cmocka_unit_test(test_writer_drops_a_step_that_stands),
       cmocka_unit_test(test_writer_cuts_a_torn_or_damaged_end),
       cmocka_unit_test(test_writer_gap_begins_a_new_file),
