@@ -418,7 +418,7 @@ struct stk_finite_args {
   int64_t n;
 };
 
-/* The digest of memory in chunks of 64 Ki elements (numerics.md, "Digests"): out[8 * chunk] .. for
+/* The digest of memory in chunks of 64 Ki elements (docs/audit.md): out[8 * chunk] .. for
  * n reals, whose NaNs count as one, or 32-bit words that mean nothing. */
 enum { STK_DIGEST_WORDS = 8 };
 struct stk_digest_args {
