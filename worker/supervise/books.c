@@ -140,6 +140,9 @@ static void take_rows(struct sw_books *b, uint64_t head) {
       sw_logs_put(b->logs, b->row.step, b->row.n, b->row.names, b->row.values);
     }
   }
+  if (b->damaged) {
+    b->book.consumed = head; /* the lead must not wait for room that nobody makes */
+  }
   if (b->book.consumed != before) {
     tell_audit(b, b->has_audit ? sp_audit_flush(&b->audit, &err) : SP_OK, &err);
     (void)SP_FAULT("supervisor.rows");

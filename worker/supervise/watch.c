@@ -80,6 +80,9 @@ static int64_t allowed(const struct sw_watch *w, const struct sw_watch_rank *p) 
   int64_t step = sw_watch_step_ns(w);
   const struct sw_median *m = &w->phase[p->phase];
   bool known = m->n >= LEARNED_STEPS;
+  if (step == 0 && w->step.n > 0 && (p->kind == SW_WATCH_WORK || p->kind == SW_WATCH_WAIT)) {
+    return at_least(c->warm_ns, WARM_FACTOR * median(&w->step)); /* one step at least was seen */
+  }
   if (step == 0 || p->kind == SW_WATCH_LONG || (p->kind == SW_WATCH_OTHER && !known)) {
     return at_least(c->long_ns, HANG_FACTOR * median(m));
   }
