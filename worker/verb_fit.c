@@ -146,7 +146,9 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
   end->r.ckpt_last = d->publish.newest;
   end->r.ckpt_best = d->publish.best;
   end->r.next = end->list;
-  int exit_code = sw_emit_result(e, &err, d->told_start, &end->r);
+  /* A module that crashes while it is loaded is a job that failed, not a wrong one. */
+  bool crashed = d->outcome.end == SW_END_START_ERROR && !d->zygote_spoke && d->n_zygotes > 0;
+  int exit_code = sw_emit_result(e, &err, d->told_start || crashed, &end->r);
   close_all(d, st);
   sp_free(end);
   sp_free(d);

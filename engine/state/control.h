@@ -81,7 +81,7 @@ struct stk_journal {
   uint64_t order_seq;   /* number of the newest order to publish; 0: none yet */
   uint64_t settled_seq; /* orders up to this one have been answered, and the page knows how */
   int32_t is_kept;      /* the kept page stands (engine/trainer/fit.c) */
-  int32_t reserved;
+  int32_t phase_rows;   /* rows of the phase that is being done which are below rows_head already */
 };
 
 static inline void *stk_control_module(struct stk_control *c) {

@@ -137,16 +137,29 @@ const struct stk_control *stk_state_committed(const struct stk_state *s) {
   return a == 0 && b == 0 ? NULL : s->control[b > a ? 1 : 0];
 }
 
-void stk_state_commit(struct stk_state *s) {
+/* Writes the older page: `from` with this journal, the sequence number last. */
+static void write_page(struct stk_state *s, const struct stk_control *from) {
   uint64_t a = s->control[0]->seq, b = s->control[1]->seq;
   struct stk_control *page = s->control[a > b ? 1 : 0];
   uint64_t seq = (a > b ? a : b) + 1;
   atomic_store_explicit((_Atomic uint64_t *)&page->seq, 0, memory_order_relaxed);
   atomic_thread_fence(memory_order_release);
-  memcpy((uint8_t *)page + sizeof page->seq, (uint8_t *)s->now + sizeof page->seq,
-         s->page_bytes - sizeof page->seq);
+  memcpy((uint8_t *)page + sizeof page->seq, (const uint8_t *)from + sizeof page->seq,
+         s->control_bytes - sizeof page->seq);
+  memcpy((uint8_t *)page + s->control_bytes, s->journal, s->page_bytes - s->control_bytes);
   s->now->seq = seq;
   atomic_store_explicit((_Atomic uint64_t *)&page->seq, seq, memory_order_release);
+}
+
+void stk_state_commit(struct stk_state *s) {
+  write_page(s, s->now);
+}
+
+void stk_state_commit_journal(struct stk_state *s) {
+  const struct stk_control *newest = stk_state_committed(s);
+  if (newest) {
+    write_page(s, newest);
+  }
 }
 
 bool stk_state_choose(struct stk_state *s, int32_t pinned) {

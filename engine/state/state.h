@@ -98,6 +98,10 @@ static inline struct stk_control *stk_state_order_page(struct stk_order *o) {
 /* Publishes `now` as the newest committed page. */
 void stk_state_commit(struct stk_state *s);
 
+/* Commits `journal` alone: the newest committed page once more, with this journal. In the middle of
+ * a phase, whose results are not to be committed yet. */
+void stk_state_commit_journal(struct stk_state *s);
+
 /* Initial parameters by name, running statistics at their start, moments zero; all slots alike.
  * pool may be NULL; the values do not depend on it. */
 void stk_state_init(struct stk_state *s, const struct stk_module *m, uint64_t seed, stk_pool *pool);

@@ -783,6 +783,7 @@ sp_status stk_fit_advance(stk_fit *f, bool *out_done, struct sp_err *err) {
   start = stk_profile_start(profiler(f));
   if (f->c.host.rows_head && !f->torn) {
     journal_of(f)->rows_head = f->c.host.rows_head(f->c.host.ctx);
+    journal_of(f)->phase_rows = 0;
   }
   stk_action what = f->n_items ? STK_ACTION_SAVE : STK_ACTION_COMMIT;
   commit(f);

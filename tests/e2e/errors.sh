@@ -101,7 +101,7 @@ for how in CRASH LOOP ABI=999; do
   "${CC:-cc}" -D$how -I"$here/engine/include" -shared -fPIC -o ${how%=*}.so bad.c
   sed "s/class: mlp/module: .\/${how%=*}.so/" job.yaml >${how%=*}.yaml
 done
-refused 10 'killed by SIGSEGV .*module of your own' fit CRASH.yaml
+refused 10 'SIGSEGV.*module of your own' fit CRASH.yaml
 grep -q '^a line of the module$' out.log || fail "what a module prints before it crashes is lost"
 STOKER_SETUP_SECONDS=1 refused 10 'setup did not return in time; STOKER_SETUP_SECONDS' fit LOOP.yaml
 refused 2 'ABI 999' fit ABI.yaml

@@ -62,4 +62,15 @@ grep -q 'rank 0 died at step 16 .*later (generation 2, from the slots' once.log 
   fail "once: no recovery is told: $(grep died once.log)"
 [ "$("$stoker" ckpt hash whole)" = "$("$stoker" ckpt hash once-run)" ] ||
   fail "once: another result than undisturbed"
+
+# More rows in one validation than the ring between rank and supervisor holds (1 MiB).
+sed 's/stk_log("val_loss", loss, STK_PROG_BAR)/stk_log("val_loss", loss, STK_ON_STEP)/' module.c \
+  >rows.c
+"${CC:-cc}" -std=c17 -O2 -ffp-contract=off -fPIC -shared -I"$here/engine/include" -o rows.so rows.c
+sed 's/bad.so/rows.so/; s/batch_size: 64/batch_size: 1\n  num_samples: 4\n  num_val_samples: 20000/' \
+  bad.yaml >rows.yaml
+timeout -k 5 120 "$stoker" fit rows.yaml --trainer.max_epochs 1 --trainer.logger '[csv]' \
+  --trainer.default_root_dir rows >rows.log 2>&1 || fail "rows: $(tail -n 1 rows.log)"
+n=$(cut -d, -f1-9 rows/lightning_logs/version_0/metrics.csv | wc -l)
+[ "$n" -ge 20001 ] || fail "rows: $n lines for 20000 batches"
 finish

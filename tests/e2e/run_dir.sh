@@ -77,7 +77,7 @@ done
 
 # Shared memory that is full.
 if mount -t tmpfs -o size=1m none shm 2>/dev/null; then
-  trap 'kill $pid 2>/dev/null; umount -l shm; rm -rf "$work"' EXIT
+  trap 'kill $pid 2>/dev/null || true; umount -l shm; rm -rf "$work"' EXIT
   "$stoker" fit "$job" --ranks 2 --trainer.default_root_dir full >full.log 2>&1 &&
     fail "a full shared memory: accepted"
   grep -q '^error: .*no room.*STOKER_SLOTS_DIR' full.log || fail "full: $(tail -n 2 full.log)"

@@ -149,6 +149,7 @@ static void on_message(struct sw_stream *s, const struct sp_supervise *m) {
       e.kind = SW_EV_FINISHED;
       break;
     case SP_SUPERVISE_FAILED:
+      d->zygote_spoke = d->zygote_spoke || s->role == SW_ROLE_ZYGOTE;
       snprintf(s->words, sizeof s->words, "%.*s", (int)sizeof s->words - 1, m->u.failed.text);
       e.kind = SW_EV_FAILED;
       e.status = m->u.failed.status;

@@ -1,4 +1,5 @@
 /* Progress pages and the kernel's view of the ranks, for the watch. See driver.h and watch.h. */
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,11 +27,10 @@ static sw_watch_class class_of(uint32_t phase) {
   }
 }
 
-/* State letter and CPU time out of /proc/PID/stat, whose second field may hold anything. */
-static void look_at_process(int64_t pid, struct sw_watch_rank *r) {
-  char path[48], text[1024];
+/* State letter and CPU time out of a stat file, whose second field may hold anything. */
+static void read_stat(const char *path, struct sw_watch_rank *r) {
+  char text[1024];
   unsigned long user = 0, system = 0;
-  snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
   int fd = open(path, O_RDONLY | O_CLOEXEC);
   ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
   if (fd >= 0) {
@@ -38,10 +38,41 @@ static void look_at_process(int64_t pid, struct sw_watch_rank *r) {
   }
   text[n > 0 ? n : 0] = '\0';
   const char *rest = strrchr(text, ')');
+  r->state = 0;
   r->cpu_ns = -1;
   if (rest && sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &r->state,
                      &user, &system) == 3) {
     r->cpu_ns = (int64_t)(user + system) * (INT64_C(1000000000) / sysconf(_SC_CLK_TCK));
+  }
+}
+
+/* Whether any thread of the process wants a CPU: the main one may wait for one that gets none. */
+static bool wants_cpu(int64_t pid) {
+  char path[320];
+  bool wants = false;
+  snprintf(path, sizeof path, "/proc/%lld/task", (long long)pid);
+  DIR *d = opendir(path);
+  for (struct dirent *e = d ? readdir(d) : NULL; e && !wants; e = readdir(d)) {
+    struct sw_watch_rank thread = {0};
+    snprintf(path, sizeof path, "/proc/%lld/task/%.255s/stat", (long long)pid, e->d_name);
+    if (e->d_name[0] != '.') {
+      read_stat(path, &thread);
+    }
+    wants = thread.state == 'R';
+  }
+  if (d) {
+    closedir(d);
+  }
+  return wants;
+}
+
+/* Threads are looked at only where nothing has changed since the last look. */
+static void look_at_process(int64_t pid, bool is_still, struct sw_watch_rank *r) {
+  char path[48];
+  snprintf(path, sizeof path, "/proc/%lld/stat", (long long)pid);
+  read_stat(path, r);
+  if (is_still && r->state == 'S' && wants_cpu(pid)) {
+    r->state = 'R';
   }
 }
 
@@ -65,7 +96,7 @@ static void read_page(const struct sw_driver *d, int32_t rank, struct sw_watch_r
                              .beat_ns = atomic_load_explicit(&p->beat_ns, memory_order_relaxed),
                              .busy_ns = atomic_load_explicit(&p->busy_ns, memory_order_relaxed)};
   if (out->is_there) {
-    look_at_process(pid_of(d, rank), out);
+    look_at_process(pid_of(d, rank), d->watch.ranks[rank].page.beat_ns == out->beat_ns, out);
   }
 }
 

@@ -40,6 +40,8 @@ struct rank {
   cpu_set_t cpus; /* of the whole job */
   int32_t n_cpus; /* of these, what quotas leave */
   uint64_t rows_head;
+  int32_t phase_rows; /* put since the last commit */
+  int32_t known_rows; /* that a phase begun before has committed, and that come again */
   struct sw_emit e;
   int64_t last_progress_ns, window_ns, window_steps, window_samples;
   double steps_per_s, items_per_s;
@@ -154,24 +156,39 @@ static void pause_ns(int64_t ns) {
   nanosleep(&t, NULL);
 }
 
-/* Rows wait for the supervisor when the ring is full. False: the generation ends; it loses nothing,
- * since what was not committed is computed again. */
-static bool wait_for_room(struct rank *r, size_t need) {
+/* Rows wait for the supervisor when the ring is full, an aborted generation's too: they may be
+ * committed yet. It takes committed rows only; a phase with more rows than the ring holds commits
+ * how far they reach, alone, and whoever does the phase again leaves so many out. */
+static void wait_for_room(struct rank *r, size_t need) {
+  struct stk_state *state = stk_session_state(r->z->s.session);
   while (need <= SW_ROWS_BYTES / 2 && !sw_rows_has_room(r->z->rows, r->rows_head, need)) {
-    if (stk_group_aborted(r->z->group)) {
-      return false;
+    if (r->phase_rows > 0) {
+      state->journal->rows_head = r->rows_head;
+      state->journal->phase_rows += r->phase_rows;
+      r->phase_rows = 0;
+      stk_state_commit_journal(state);
     }
     stk_group_beat(&r->z->group->rank[r->rank], STK_GROUP_SAVE);
     pause_ns(ROOM_NS);
   }
-  return true;
+}
+
+/* Whether the row was committed when this phase was done before; else there is room for it now. */
+static bool is_known_row(struct rank *r, size_t need) {
+  if (r->known_rows > 0) {
+    r->known_rows--;
+    return true;
+  }
+  wait_for_room(r, need);
+  r->phase_rows++;
+  return false;
 }
 
 static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *names,
                          const double *values) {
   struct rank *r = ctx;
   struct sp_err err = {0};
-  if (wait_for_room(r, sw_rows_need(n, names)) &&
+  if (!is_known_row(r, sw_rows_need(n, names)) &&
       sw_rows_put(r->z->rows, &r->rows_head, step, n, names, values, &err)) {
     sw_emit_text(&r->e, SP_TEXT_WARNING, "%s\n", err.text);
   }
@@ -179,13 +196,15 @@ static void host_metrics(void *ctx, int64_t step, int32_t n, const char *const *
 
 static void host_audited(void *ctx, int64_t step, const struct stk_audit *a) {
   struct rank *r = ctx;
-  if (wait_for_room(r, 2 * (size_t)SW_ROW_AUDIT_BYTES)) {
+  if (!is_known_row(r, 2 * (size_t)SW_ROW_AUDIT_BYTES)) {
     sw_rows_put_audit(r->z->rows, &r->rows_head, step, a);
   }
 }
 
+/* Asked at the end of each phase. */
 static uint64_t host_rows_head(void *ctx) {
-  const struct rank *r = ctx;
+  struct rank *r = ctx;
+  r->phase_rows = r->known_rows = 0;
   return r->rows_head;
 }
 
@@ -307,6 +326,8 @@ static sp_status lead(struct rank *r, stk_stop *why, struct sp_err *err) {
     return sp_fail(err, SP_EINTERNAL, "no committed page in %s", r->z->regions.dir);
   }
   r->rows_head = state->journal->rows_head;
+  r->known_rows = state->journal->phase_rows;
+  r->phase_rows = 0;
   r->first_step = state->now->global_step;
   r->window_ns = mono_ns(NULL);
   r->window_steps = r->window_samples = 0;

@@ -277,6 +277,25 @@ static void test_state_reload_takes_the_committed_page(void **state) {
   close_state(&f);
 }
 
+/* The reach of the rows is committed in the middle of a phase, and nothing of the phase with it. */
+static void test_state_journal_is_committed_alone(void **state) {
+  struct fixture f;
+  (void)state;
+  open_state(&f, 4, 1);
+  f.s->now->global_step = 7;
+  stk_state_commit(f.s);
+  f.s->now->global_step = 8;
+  f.s->journal->rows_head = 50;
+  f.s->journal->phase_rows = 3;
+  stk_state_commit_journal(f.s);
+  f.s->journal->rows_head = 60;
+  assert_true(stk_state_reload(f.s));
+  assert_int_equal(f.s->now->global_step, 7);
+  assert_int_equal(f.s->journal->rows_head, 50);
+  assert_int_equal(f.s->journal->phase_rows, 3);
+  close_state(&f);
+}
+
 static void test_state_hash_ignores_clocks_slots_and_log_positions(void **state) {
   struct fixture f;
   uint8_t whole[HASH], other[HASH];
@@ -320,6 +339,7 @@ int main(void) {
       tt_test(test_state_killed_while_committing_newest_page_is_whole),
       tt_test(test_state_a_pinned_slot_is_not_written),
       tt_test(test_state_reload_takes_the_committed_page),
+      tt_test(test_state_journal_is_committed_alone),
       tt_test(test_state_hash_sees_every_part),
       tt_test(test_state_hash_ignores_clocks_slots_and_log_positions),
       tt_test(test_state_hash_nans_are_one_value),
