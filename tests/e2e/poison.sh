@@ -67,8 +67,8 @@ grep -q 'rank 0 died at step 16 .*later (generation 2, from the slots' once.log 
 sed 's/stk_log("val_loss", loss, STK_PROG_BAR)/stk_log("val_loss", loss, STK_ON_STEP)/' module.c \
   >rows.c
 "${CC:-cc}" -std=c17 -O2 -ffp-contract=off -fPIC -shared -I"$here/engine/include" -o rows.so rows.c
-sed 's/bad.so/rows.so/; s/batch_size: 64/batch_size: 1\n  num_samples: 4\n  num_val_samples: 20000/' \
-  bad.yaml >rows.yaml
+many='batch_size: 1\n  num_samples: 4\n  num_val_samples: 20000'
+sed "s/bad.so/rows.so/; s/batch_size: 64/$many/" bad.yaml >rows.yaml
 timeout -k 5 120 "$stoker" fit rows.yaml --trainer.max_epochs 1 --trainer.logger '[csv]' \
   --trainer.default_root_dir rows >rows.log 2>&1 || fail "rows: $(tail -n 1 rows.log)"
 n=$(cut -d, -f1-9 rows/lightning_logs/version_0/metrics.csv | wc -l)
