@@ -88,7 +88,7 @@ struct sw_driver {
   sp_control_server *control;
   struct sw_watch watch;
   int64_t deaths, recoveries;
-  bool zygote_spoke; /* it reported an error of its own */
+  bool zygote_spoke; /* an error was reported of it: it did not just die */
   struct sw_core core;
   struct sw_actions actions;
   struct sw_event queue[SW_QUEUE];

@@ -19,6 +19,7 @@
 enum { STREAM_FD = 3, ZYGOTE_WORDS = 7 };
 
 static void proc_failed(struct sw_driver *d, uint32_t proc, const struct sp_err *err) {
+  d->zygote_spoke = d->zygote_spoke || proc == d->zygote_proc;
   sw_driver_event(d, (struct sw_event){.kind = SW_EV_FAILED,
                                        .proc = proc,
                                        .status = err->status ? err->status : SP_EIO,
