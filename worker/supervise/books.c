@@ -26,11 +26,15 @@ static sp_status map(struct sw_books *b, const char *name, size_t least, void **
   return st;
 }
 
+const struct stk_control *sw_books_page(const struct sw_books *b) {
+  return b->control[b->control[1]->seq > b->control[0]->seq];
+}
+
 /* Offsets follow from the page's own size, which must fit the regions. */
 static sp_status find_parts(struct sw_books *b, size_t page, size_t orders, void *first,
                             struct sp_err *err) {
   struct sw_committed now = sw_books_committed(b);
-  const struct stk_control *c = b->control[b->control[1]->seq > b->control[0]->seq];
+  const struct stk_control *c = sw_books_page(b);
   b->control_bytes = c->bytes;
   size_t order = (sizeof(struct stk_order) + b->control_bytes + 63) / 64 * 64;
   if (now.seq == 0 || c->version != STK_CONTROL_VERSION || c->bytes < sizeof *c ||

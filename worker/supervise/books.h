@@ -43,6 +43,9 @@ void sw_books_close(struct sw_books *b);
 /* Digests of steps go into the audit log of run_dir from here on. */
 SP_NODISCARD sp_status sw_books_audit(struct sw_books *b, const char *run_dir, struct sp_err *err);
 
+/* The newest committed page itself: only while no rank runs. */
+const struct stk_control *sw_books_page(const struct sw_books *b);
+
 /* The newest committed page, as a snapshot. */
 struct sw_committed sw_books_committed(const struct sw_books *b);
 

@@ -94,10 +94,11 @@ static void close_output(struct sw_output *o) {
 static void on_readable(uv_poll_t *p, int status, int events) {
   struct sw_output *o = (struct sw_output *)p;
   (void)events;
-  if ((status != 0 || !drain(o)) && !*o->words) {
-    close_output(o); /* one with last words waits for the death that they explain */
-  } else if (status != 0 || !drain(o)) {
-    uv_poll_stop(p);
+  bool over = status != 0 || !drain(o);
+  if (over && *o->words) {
+    uv_poll_stop(p); /* last words wait for the death that they explain */
+  } else if (over) {
+    close_output(o);
   }
 }
 

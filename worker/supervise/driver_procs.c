@@ -62,7 +62,7 @@ void sw_driver_close_streams(struct sw_driver *d) {
   }
 }
 
-/* What the client sees of a rank. Progress is dropped where the client does not keep up. */
+/* What the client sees of a rank; its errors and results are the supervisor's to word. */
 static void forward(struct sw_driver *d, const struct sp_event *ev) {
   if (ev->kind != SP_EVENT_ERROR && ev->kind != SP_EVENT_RESULT) {
     sw_emit_event(d->client, ev);

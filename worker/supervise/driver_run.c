@@ -81,8 +81,7 @@ static void keep_numbers(struct sw_driver *d, const struct sp_ready *r) {
 
 static sp_status open_logs(struct sw_driver *d, const struct sp_ready *r, struct sp_err *err) {
   struct stk_hparam_text h[SP_SUPERVISE_MAX_HPARAMS];
-  const struct stk_control *page =
-      d->books.control[d->books.control[1]->seq > d->books.control[0]->seq];
+  const struct stk_control *page = sw_books_page(&d->books);
   for (size_t i = 0; i < r->n_hparams; i++) {
     h[i] = (struct stk_hparam_text){r->hparams[i].name, r->hparams[i].value};
   }

@@ -1,7 +1,6 @@
 /* The persister: writes what one order asks for, sends the receipt, ends. */
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "proto/base/fault.h"
@@ -10,23 +9,19 @@
 #include "worker/ckpt.h"
 #include "worker/supervise/zygote.h"
 
-/* The supervisor says where to: the same Join that ranks get. */
+/* The supervisor says where to: the same Join that ranks get. Its texts live until the reader is
+ * asked again. */
 static sp_status wait_for_join(sp_event_reader *reader, int stream, struct sp_join *out,
                                struct sp_err *err) {
-  for (bool eof = false; !eof;) {
-    const struct sp_supervise *m;
-    const struct sp_event *ev;
-    sp_status st = sp_supervise_next(reader, &m, &ev, err);
-    if (!st && m && m->kind == SP_SUPERVISE_JOIN) {
-      *out = m->u.join; /* its texts live until the reader is asked again */
-      return SP_OK;
-    }
-    st = st || m || ev ? st : sp_supervise_fill(reader, stream, &eof, err);
-    if (st) {
-      return st;
-    }
+  const struct sp_supervise *m = NULL;
+  sp_status st = SP_OK;
+  while (!st && !(m && m->kind == SP_SUPERVISE_JOIN)) {
+    st = sw_zygote_read(reader, stream, &m, err);
   }
-  return sp_fail(err, SP_ECANCELED, "the supervisor is gone");
+  if (!st) {
+    *out = m->u.join;
+  }
+  return st;
 }
 
 static sp_status persist(struct sw_zygote *z, int stream, uint64_t order_seq, struct sp_err *err) {
@@ -56,7 +51,6 @@ static sp_status persist(struct sw_zygote *z, int stream, uint64_t order_seq, st
 
 void sw_persister_run(struct sw_zygote *z, int stream, uint64_t order_seq) {
   struct sp_err err = {0};
-  (void)prctl(PR_SET_NAME, "stoker-save");
   sp_fault_set_role(-1, "persister");
   (void)prctl(PR_SET_NAME, "stoker-persist");
   (void)!sp_io_low_priority(NULL); /* saves are slower then, not wrong */

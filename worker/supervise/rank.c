@@ -423,9 +423,6 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
     _exit(1);
   }
   default_signals();
-  char name[32];
-  snprintf(name, sizeof name, "stoker-rank-%d", (int)rank);
-  (void)prctl(PR_SET_NAME, name);
   sp_fault_set_role(rank, "rank");
   take_name(rank);
   r->z = z;
@@ -437,19 +434,17 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
   r->n_cpus = stk_cpu_count();
   (void)SP_FAULT("rank.hello");
   send_outputs(r);
-  for (bool eof = false; !eof && go_on;) {
-    const struct sp_supervise *m;
-    const struct sp_event *ev;
-    sp_status st = sp_supervise_next(r->reader, &m, &ev, &err);
-    if (!st && m) {
-      go_on = on_message(r, m);
-    } else if (!st && !ev) {
-      st = sp_supervise_fill(r->reader, stream, &eof, &err);
+  while (go_on) {
+    const struct sp_supervise *m = NULL;
+    sp_status st = sw_zygote_read(r->reader, stream, &m, &err);
+    if (st == SP_ECANCELED) {
+      break;
     }
     if (st) {
       sw_zygote_fail(stream, &err);
       _exit(1);
     }
+    go_on = on_message(r, m);
   }
   _exit(0);
 }

@@ -31,6 +31,22 @@ void sw_zygote_fail(int stream, const struct sp_err *err) {
   }
 }
 
+sp_status sw_zygote_read(sp_event_reader *reader, int stream, const struct sp_supervise **out,
+                         struct sp_err *err) {
+  for (bool eof = false; !eof;) {
+    const struct sp_event *ev;
+    sp_status st = sp_supervise_next(reader, out, &ev, err);
+    if (st || *out) {
+      return st;
+    }
+    st = ev ? SP_OK : sp_supervise_fill(reader, stream, &eof, err);
+    if (st) {
+      return st;
+    }
+  }
+  return sp_fail(err, SP_ECANCELED, "the supervisor is gone");
+}
+
 void sw_zygote_adopt(const struct sw_zygote *z, int64_t intermediate) {
   while (getppid() == (pid_t)intermediate) {
     sched_yield();
@@ -49,9 +65,8 @@ static sp_status fill_state(struct sw_zygote *z, struct sp_err *err) {
   struct stk_control *now = state->now;
   char text[512] = "";
   stk_state_init(state, z->s.module, (uint64_t)job->root.seed_everything, z->s.pool);
-  sp_status st = stk_schedule_init(&job->lr, z->options.total_steps, z->options.c.max_epochs,
-                                   &z->options.c.schedules, now->schedules, err);
-  if (!st && job->weights.path) {
+  sp_status st = SP_OK;
+  if (job->weights.path) {
     st = sw_ckpt_fine_tune(&z->s, text, sizeof text, err);
   }
   if (!st && *z->checkpoint) {
@@ -297,23 +312,19 @@ static sp_status serve(struct sw_zygote *z, struct sp_err *err) {
   if (pid == MAP_FAILED) {
     return sp_fail_errno(err, "the zygote's page");
   }
-  for (bool eof = false; !eof;) {
-    const struct sp_supervise *m;
-    const struct sp_event *ev;
-    sp_status st = sp_supervise_next(z->reader, &m, &ev, err);
-    if (!st && m && m->kind == SP_SUPERVISE_QUIT) {
+  for (;;) {
+    const struct sp_supervise *m = NULL;
+    sp_status st = sw_zygote_read(z->reader, z->stream, &m, err);
+    if (st == SP_ECANCELED || (!st && m->kind == SP_SUPERVISE_QUIT)) {
       return SP_OK;
     }
-    if (!st && m && m->kind == SP_SUPERVISE_FORK) {
+    if (!st && m->kind == SP_SUPERVISE_FORK) {
       st = on_fork(z, &m->u.fork, pid, err);
-    } else if (!st && !m && !ev) {
-      st = sp_supervise_fill(z->reader, z->stream, &eof, err);
     }
     if (st) {
       return st;
     }
   }
-  return SP_OK;
 }
 
 static bool read_args(struct sw_zygote *z, int argc, char **argv) {

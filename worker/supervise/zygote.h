@@ -46,6 +46,10 @@ _Noreturn void sw_persister_run(struct sw_zygote *z, int stream, uint64_t order_
 /* In a process that was forked: waits until the supervisor is its parent, and dies with it. */
 void sw_zygote_adopt(const struct sw_zygote *z, int64_t intermediate);
 
+/* The supervisor's next message; waits for it. SP_ECANCELED: the supervisor is gone. */
+SP_NODISCARD sp_status sw_zygote_read(sp_event_reader *reader, int stream,
+                                      const struct sp_supervise **out, struct sp_err *err);
+
 /* Tells the supervisor why this process ends; SP_OK tells nothing. */
 void sw_zygote_fail(int stream, const struct sp_err *err);
 
