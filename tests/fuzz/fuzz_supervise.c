@@ -1,6 +1,7 @@
 /* Fuzz target: bytes from a rank or the zygote, messages and events mixed. The first byte chooses
  * the size of the pieces in which the rest is fed; every message that comes out is packed again,
  * which must succeed and come out again. */
+#include "tests/lib/fuzz_stream.h"
 #include "proto/base/mem.h"
 #include "proto/wire/frame.h"
 #include "proto/wire/supervise.h"
@@ -47,17 +48,6 @@ static sp_status drain(sp_event_reader *r) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  if (size < 1) {
-    return 0;
-  }
-  size_t piece = data[0] ? data[0] : SP_FRAME_MAX_FEED;
-  sp_event_reader *r = sp_event_reader_new();
-  for (size_t i = 1; r && i < size; i += piece) {
-    size_t n = size - i < piece ? size - i : piece;
-    if (sp_event_reader_feed(r, data + i, n, NULL) != SP_OK || drain(r) != SP_OK) {
-      break;
-    }
-  }
-  sp_event_reader_free(r);
+  tt_fuzz_stream(data, size, SP_FRAME_MAX_FEED, drain);
   return 0;
 }

@@ -1,9 +1,9 @@
 /* Digests of steps: the arithmetic that docs/audit.md states, and what they see and do not see. */
+#include "tests/lib/regions.h"
 #include "tests/lib/tt.h"
 
 #include <math.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "engine/models/builtin.h"
 #include "engine/nn/module.h"
@@ -11,46 +11,29 @@
 #include "proto/base/mem.h"
 #include "proto/base/sha256.h"
 
-enum { REGIONS = 16, WORDS = STK_DIGEST_WORDS };
+enum { WORDS = STK_DIGEST_WORDS };
 
 struct fixture {
   struct stk_module *module;
   struct stk_state *s;
   const struct stk_kernels *kernels;
   uint32_t *words;
-  struct {
-    void *p;
-    size_t bytes;
-  } region[REGIONS];
-  int n;
+  struct tt_regions regions; /* shared with children, as a supervisor's are */
 };
-
-static sp_status get_region(void *ctx, const char *name, size_t bytes, void **out_p,
-                            struct sp_err *err) {
-  struct fixture *f = ctx;
-  (void)name;
-  (void)err;
-  assert_true(f->n < REGIONS);
-  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  assert_true(p != MAP_FAILED);
-  f->region[f->n].p = *out_p = p;
-  f->region[f->n++].bytes = bytes;
-  return SP_OK;
-}
 
 /* A cnn with batch norm, more than a chunk of parameters, Adam's three sections. */
 static void open_state(struct fixture *f, int32_t real_bytes) {
   const stk_sample images = {STK_F32, 2, {8, 8}};
-  const struct stk_memory memory = {get_region, f};
   const struct stk_state_spec spec = {real_bytes, 3, 2, 2};
   struct sp_err err = {0};
   *f = (struct fixture){.kernels = stk_kernels_get(STK_ISA_KIND_REF, real_bytes * 8, false)};
+  tt_regions_init(&f->regions);
   assert_int_equal(stk_module_new(&stk_model_cnn, &f->module, &err), SP_OK);
   assert_int_equal(stk_module_set_hparam(f->module, "batch_norm", "true", &err), SP_OK);
   assert_int_equal(stk_module_set_hparam(f->module, "conv1", "48", &err), SP_OK);
   assert_int_equal(stk_module_set_hparam(f->module, "conv2", "200", &err), SP_OK);
   assert_int_equal(stk_module_setup(f->module, &images, &err), SP_OK);
-  assert_int_equal(stk_state_new(f->module, &spec, &memory, &f->s, &err), SP_OK);
+  assert_int_equal(stk_state_new(f->module, &spec, &f->regions.memory, &f->s, &err), SP_OK);
   stk_state_init(f->s, f->module, 3, NULL);
   memset(f->s->slot[0] + f->s->layout.section_bytes, 0x11, (size_t)f->s->layout.section_bytes);
   f->words = sp_alloc(stk_audit_bytes(f->s));
@@ -62,9 +45,7 @@ static void close_state(struct fixture *f) {
   stk_state_free(f->s);
   stk_module_free(f->module);
   sp_free(f->words);
-  for (int i = 0; i < f->n; i++) {
-    munmap(f->region[i].p, f->region[i].bytes);
-  }
+  tt_regions_free(&f->regions);
 }
 
 static int64_t chunks(const struct stk_state *s) {

@@ -1,10 +1,10 @@
 /* The state: layout, first values, commits that a kill cannot tear, and what the hash sees. */
+#include "tests/lib/regions.h"
 #include "tests/lib/tt.h"
 
 #include <math.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,44 +14,26 @@
 #include "engine/state/state.h"
 #include "proto/base/mem.h"
 
-enum { REGIONS = 16, HASH = 32, N_KILLS = 40 };
+enum { HASH = 32, N_KILLS = 40 };
 
 struct fixture {
   struct stk_module *module;
   struct stk_state *s;
-  struct {
-    void *p;
-    size_t bytes;
-  } region[REGIONS];
-  int n;
+  struct tt_regions regions; /* shared with children, as a supervisor's are */
 };
-
-/* Shared with children, as a supervisor's are. */
-static sp_status get_region(void *ctx, const char *name, size_t bytes, void **out_p,
-                            struct sp_err *err) {
-  struct fixture *f = ctx;
-  (void)name;
-  (void)err;
-  assert_true(f->n < REGIONS);
-  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  assert_true(p != MAP_FAILED);
-  f->region[f->n].p = *out_p = p;
-  f->region[f->n++].bytes = bytes;
-  return SP_OK;
-}
 
 /* A cnn with batch norm: parameters of odd sizes, and running statistics; Adam's three sections. */
 static void open_state(struct fixture *f, int32_t real_bytes, uint64_t seed) {
   const stk_sample images = {STK_F32, 2, {4, 4}};
-  const struct stk_memory memory = {get_region, f};
   const struct stk_state_spec spec = {real_bytes, 3, 2, 3};
   struct sp_err err = {0};
   *f = (struct fixture){0};
+  tt_regions_init(&f->regions);
   assert_int_equal(stk_module_new(&stk_model_cnn, &f->module, &err), SP_OK);
   assert_int_equal(stk_module_set_hparam(f->module, "conv1", "3", &err), SP_OK);
   assert_int_equal(stk_module_set_hparam(f->module, "batch_norm", "true", &err), SP_OK);
   assert_int_equal(stk_module_setup(f->module, &images, &err), SP_OK);
-  assert_int_equal(stk_state_new(f->module, &spec, &memory, &f->s, &err), SP_OK);
+  assert_int_equal(stk_state_new(f->module, &spec, &f->regions.memory, &f->s, &err), SP_OK);
   stk_state_init(f->s, f->module, seed, NULL);
   stk_state_commit(f->s);
 }
@@ -59,9 +41,7 @@ static void open_state(struct fixture *f, int32_t real_bytes, uint64_t seed) {
 static void close_state(struct fixture *f) {
   stk_state_free(f->s);
   stk_module_free(f->module);
-  for (int i = 0; i < f->n; i++) {
-    munmap(f->region[i].p, f->region[i].bytes);
-  }
+  tt_regions_free(&f->regions);
 }
 
 static void test_state_layout_follows_declaration_aligned_and_apart(void **state) {
