@@ -123,7 +123,9 @@ static int above_low(int fd) {
   return fcntl(fd, F_DUPFD_CLOEXEC, SC_EVENTS_FD + 1);
 }
 
-/* In the child: descriptors, group, death signal, exec. Returns only on failure. */
+/* In the child: descriptors, group, death signal, exec. Returns only on failure. What this process
+ * was given beyond the standard three is not the worker's: it would count against the worker's
+ * limit, down to a loader that cannot open the libraries. */
 static void child_exec(const struct pipes *p, pid_t parent, const char *path, char *const *argv) {
   int events = above_low(p->events[1]);
   int out = above_low(p->out[1]);
@@ -136,6 +138,7 @@ static void child_exec(const struct pipes *p, pid_t parent, const char *path, ch
       prctl(PR_SET_PDEATHSIG, SIGTERM) != 0 || getppid() != parent ||
       dup2(null, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
       dup2(err, STDERR_FILENO) < 0 || dup2(events, SC_EVENTS_FD) < 0 ||
+      close_range(SC_EVENTS_FD + 1, ~0U, CLOSE_RANGE_CLOEXEC) != 0 ||
       sigprocmask(SIG_SETMASK, &none, NULL) != 0) {
     return;
   }
@@ -181,9 +184,11 @@ sp_status sc_spawn(const char *path, char *const *argv, struct sc_child *out_chi
   }
   if (pid == 0) {
     int exec_fd = above_low(p.exec[1]);
-    child_exec(&p, parent, path, argv);
+    if (exec_fd >= 0) {
+      child_exec(&p, parent, path, argv);
+    }
     int failure = errno;
-    (void)!write(exec_fd, &failure, sizeof failure);
+    (void)!write(exec_fd >= 0 ? exec_fd : p.exec[1], &failure, sizeof failure);
     _exit(127);
   }
   (void)setpgid(pid, pid); /* both sides set it: whoever is first */
