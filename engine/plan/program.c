@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "engine/exec/pages.h"
 #include "engine/ops/ops.h"
 #include "engine/plan/lower.h"
 #include "engine/plan/plan.h"
@@ -401,9 +402,9 @@ static bool finish(struct stk_lower *lw) {
   }
   pretend_bound(p, false);
   p->scratch_bytes = (p->scratch_bytes + 4095) / 4096 * 4096;
-  p->scratch = sp_alloc_aligned(4096, (size_t)(p->scratch_bytes * p->n_threads) + ALIGN);
+  p->scratch = stk_pages_alloc((size_t)(p->scratch_bytes * p->n_threads) + ALIGN);
   p->report.act_bytes += lw->workspace_peak;
-  p->arena = sp_alloc_aligned(4096, (size_t)p->report.act_bytes + ALIGN);
+  p->arena = stk_pages_alloc((size_t)p->report.act_bytes + ALIGN);
   return p->scratch && p->arena;
 }
 

@@ -11,6 +11,7 @@
 
 #include "engine/exec/cpu.h"
 #include "engine/exec/fpenv.h"
+#include "engine/exec/pages.h"
 #include "engine/trainer/session_own.h"
 #include "proto/base/fault.h"
 #include "proto/base/mem.h"
@@ -34,6 +35,7 @@ static void leave(stk_session *s) {
   s->own_sums = NULL;
   s->n_grad = 0;
   s->is_joined = s->own_grad = false;
+  s->n_touched = 0;
   s->m = (struct stk_membership){0};
   s->lane_lo = 0;
   s->lane_hi = s->c.n_lanes;
@@ -56,7 +58,7 @@ static sp_status keep_memory(stk_session *s, struct sp_err *err) {
     s->adds = sp_alloc_array(n, sizeof *s->adds);
     s->part_at = sp_alloc_array(n, sizeof *s->part_at);
     s->epoch_acc = sp_alloc_array(n * STK_GRAPH_MAX_LOGS, sizeof *s->epoch_acc);
-    s->micro = s->c.accumulate > 1 ? sp_alloc_aligned(4096, bytes) : NULL;
+    s->micro = s->c.accumulate > 1 ? stk_pages_alloc(bytes) : NULL;
   }
   if (s->parts && s->adds && s->part_at && s->epoch_acc && (s->c.accumulate == 1 || s->micro)) {
     return SP_OK;
@@ -94,7 +96,7 @@ static sp_status buffers_alone(stk_session *s, struct sp_err *err) {
   const size_t bytes = (size_t)s->state->layout.section_bytes;
   s->own_grad = true;
   for (int32_t i = 0; i < s->n_grad; i++) {
-    s->grad[i] = sp_alloc_aligned(4096, bytes);
+    s->grad[i] = stk_pages_alloc(bytes);
     if (!s->grad[i]) {
       return sp_fail(err, SP_ENOMEM, "no memory for gradients (%zu bytes each)", bytes);
     }
@@ -219,12 +221,39 @@ static void tell_lanes(stk_session *s, const struct stk_acc *epoch, const struct
   }
 }
 
+/* A rank that was just forked has nothing of the shared memory mapped: what a step reads and writes
+ * is touched before it, by all threads, until every slot has had its turn. */
+static void touch_shared(stk_session *s) {
+  const struct stk_state *state = s->state;
+  const struct stk_reduce *r = &s->reduce;
+  const int64_t section = state->layout.section_bytes;
+  const int64_t chunk = STK_STATE_CHUNK * (int64_t)r->real_bytes;
+  const int64_t lo = s->chunk_lo * chunk, end = s->chunk_hi * chunk;
+  const size_t own = lo < end ? (size_t)((end < section ? end : section) - lo) : 0;
+  if (s->n_touched == state->n_slots) {
+    return;
+  }
+  stk_pages_touch(s->c.pool, stk_state_read_slot(state), (size_t)section);
+  for (int32_t k = 0; k < state->layout.n_sections; k++) {
+    stk_pages_touch(s->c.pool, stk_state_read_slot(state) + k * section + lo, own);
+    stk_pages_touch(s->c.pool, stk_state_write_slot(state) + k * section + lo, own);
+  }
+  for (int32_t i = 0; s->n_touched == 0 && i < s->n_grad; i++) {
+    stk_pages_touch(s->c.pool, s->grad[i], (size_t)section);
+  }
+  for (int32_t i = 0; s->n_touched == 0 && i < r->n_parts; i++) {
+    stk_pages_touch(s->c.pool, (uint8_t *)s->part_at[i] + lo, own);
+  }
+  s->n_touched++;
+}
+
 /* The step behind the work page: own lanes, the reduction, the own slice of the write slot. */
 static sp_status run_window(stk_session *s, const struct stk_window *w,
                             const struct stk_graph **out_graph, double *out_norm,
                             struct sp_err *err) {
   struct stk_profiler *profiler = s->c.profiler;
   double scale = 1.0;
+  touch_shared(s);
   sp_status st = stk_step_lanes(s, w, out_graph, err);
   if (st) {
     return fail_here(s, st, err);

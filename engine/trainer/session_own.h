@@ -51,7 +51,8 @@ struct stk_session {
   int64_t chunk_lo, chunk_hi;        /* of the flat region: what this rank steps */
   uint8_t *grad[STK_SESSION_LEVELS]; /* partial sums of this rank's lanes */
   int32_t n_grad;
-  bool own_grad;  /* they are private */
+  bool own_grad;     /* they are private */
+  int32_t n_touched; /* steps whose shared memory was mapped beforehand, up to n_slots */
   uint8_t *micro; /* gradients of micro-batches after the first; NULL when accumulate is 1 */
   struct stk_tree_part *parts;
   struct stk_tree_add *adds;

@@ -68,8 +68,9 @@ fi
 # The shell's own 4 and 5 are not the worker's to count.
 for n in 8 12 13 14 15 16 20 24 28 64; do
   status=0
-  (exec 4</dev/null 5</dev/null && ulimit -n $n && timeout -k 5 60 "$stoker" fit "$job" --ranks 3 --trainer.max_steps 40 \
-    --trainer.default_root_dir few-$n) >few.log 2>&1 || status=$?
+  (exec 4</dev/null 5</dev/null && ulimit -n $n &&
+    timeout -k 5 60 "$stoker" fit "$job" --ranks 3 --trainer.max_steps 40 \
+      --trainer.default_root_dir few-$n) >few.log 2>&1 || status=$?
   [ $status = 0 ] || grep -q 'Too many open files' few.log ||
     fail "$n descriptors: exit $status: $(tail -n 2 few.log)"
   [ $n != 64 ] || [ $status = 0 ] || fail "64 descriptors: exit $status: $(tail -n 2 few.log)"
