@@ -13,8 +13,11 @@
  * of pixels where there are few channels. dx has one pass per stride phase of the input, over the
  * padded gradient. A unit is a band of rows of one image, with all groups. Where maxima over 2 x 2
  * are asked for, a unit's outputs are pooled before the next one's are made, and its gradients
- * spread out as they are copied to the planes (pool_2x2.h).
+ * spread out as they are copied to the planes (pool_2x2.h), or their zeros left out
+ * (conv_dx_maxima.h).
  */
+#include "engine/kernel/carve.h"
+#include "engine/kernel/conv_dx_maxima.h"
 #include "engine/kernel/conv_plane.h"
 #include "engine/kernel/pool_2x2.h"
 
@@ -377,17 +380,6 @@ static int64_t tap_span(int64_t k, int64_t dil) {
   return (k - 1) * dil;
 }
 
-struct carve {
-  char *base;
-  size_t at;
-};
-
-static void *carve(struct carve *c, int64_t n, size_t size) {
-  void *p = c->base ? c->base + c->at : NULL;
-  c->at += ((size_t)n * size + 63) / 64 * 64;
-  return p;
-}
-
 struct room {
   real *planes, *totals;
   real *y;      /* a band's outputs before they are pooled */
@@ -645,7 +637,8 @@ static int64_t dx_units(const void *args, int n_threads) {
 static size_t dx_scratch(const void *args) {
   const struct stk_conv_dx_args *a = args;
   struct phase *phases;
-  return dx_room(&a->s, NULL, &phases).bytes;
+  const size_t bytes = dx_room(&a->s, NULL, &phases).bytes;
+  return dx_maxima_fit(a) ? bytes + dx_maxima_of(a, NULL).bytes : bytes;
 }
 
 /* Every phase of one group. packed: the group's weights, in the order of phases, or NULL. */
@@ -743,6 +736,9 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct bands b = dx_bands(s, &pl);
   const int64_t channels = s->c / s->groups, outputs = s->co / s->groups;
   int64_t n_taps = 0;
+  const bool fit = b.n == 1 && dx_maxima_fit(a);
+  const struct dx_maxima maxima =
+      fit ? dx_maxima_of(a, (char *)scratch + room.bytes) : (struct dx_maxima){.a = a};
   for (int64_t i = 0; i < s->stride_h * s->stride_w; i++) {
     phases[i].tap = n_taps;
     phases[i].n_taps = dx_taps(s, &pl, i / s->stride_w, i % s->stride_w, room.taps + n_taps);
@@ -773,6 +769,9 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
       const struct image im = {(const real *)a->g + channel * s->oh * s->ow, s->oh, s->ow};
       if (u + 1 < hi && b.n == 1) {
         dx_prefetch(a, channel + s->co, outputs);
+      }
+      if (maxima.is_finite && dx_maxima_run(&maxima, n, g)) {
+        continue;
       }
       if (a->argmax) {
         dx_unpool(a, &pl, room.planes, channel, outputs);

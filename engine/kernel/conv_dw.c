@@ -8,17 +8,15 @@
  * of g and one broadcast of x for each tap. g is transposed a band of rows at a time and x is read
  * from padded planes (conv_plane.h); db is a tap whose plane holds ones. The chains' state is kept
  * across bands, so images and chunks need not line up. A gradient of maxima is transposed as it is
- * and spread out then.
+ * and spread out then, where conv_dw_maxima.h does not do without the zeros.
  *
  * A unit is UNIT_TAPS taps of 16 output channels of a group; units of one run that share those
  * channels are done together. Where those are few, units are stretches of k instead: then every
  * chunk's sums are kept, and added up by a second kernel.
  */
+#include "engine/kernel/conv_dw_maxima.h"
 #include "engine/kernel/conv_plane.h"
-
-#if !defined(STK_ISA_REF)
-#include <immintrin.h>
-#endif
+#include "engine/kernel/transpose.h"
 
 enum {
   CHUNK = STK_CONV_DW_CHUNK,
@@ -106,68 +104,9 @@ static struct room room_of(const struct stk_conv_dw_args *a, const struct plan *
   return r;
 }
 
-#if !defined(STK_ISA_REF)
-/* to[k * 16 + r] = from[r * stride + k] for r in 0..7 and k < n <= 8; other k up to 7 give +0. */
-V_INLINE void transpose8(float *to, const float *from, int64_t stride, int64_t n) {
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  const __m256i mask = _mm256_cmpgt_epi32(_mm256_set1_epi32((int32_t)n), lane);
-  __m256 a[8], b[8];
-  for (int i = 0; i < 8; i++) {
-    const float *row = from + i * stride;
-    a[i] = n == 8 ? _mm256_loadu_ps(row) : _mm256_maskload_ps(row, mask);
-  }
-  for (int i = 0; i < 8; i += 2) {
-    b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
-    b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
-  }
-  for (int i = 0; i < 8; i += 4) {
-    a[i] = _mm256_shuffle_ps(b[i], b[i + 2], 0x44);
-    a[i + 1] = _mm256_shuffle_ps(b[i], b[i + 2], 0xee);
-    a[i + 2] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0x44);
-    a[i + 3] = _mm256_shuffle_ps(b[i + 1], b[i + 3], 0xee);
-  }
-  for (int i = 0; i < 4; i++) {
-    _mm256_store_ps(to + i * V_LANES, _mm256_permute2f128_ps(a[i], a[i + 4], 0x20));
-    _mm256_store_ps(to + (i + 4) * V_LANES, _mm256_permute2f128_ps(a[i], a[i + 4], 0x31));
-  }
-}
-#endif
-
-/* transpose8 for the rows of which 8 are there, n columns; returns their number. */
-static int64_t transpose_eights(void *to, const void *from, int64_t stride, int64_t rows,
-                                int64_t n) {
-  int64_t r = 0;
-#if defined(STK_ISA_REF)
-  (void)to, (void)from, (void)stride, (void)rows, (void)n;
-#else
-  for (; r + 8 <= rows; r += 8) {
-    float *column = (float *)to + r;
-    const float *row = (const float *)from + r * stride;
-    int64_t k = 0;
-    for (; k + 8 <= n; k += 8) {
-      transpose8(column + k * V_LANES, row + k, stride, 8);
-    }
-    if (k < n) {
-      transpose8(column + k * V_LANES, row + k, stride, n - k);
-    }
-  }
-#endif
-  return r;
-}
-
-/* to[k * 16 + r] = from[r * stride + k] for r < rows, k < n. Lanes from rows on are left alone, and
- * up to 7 vectors more are written. */
-static void transpose(real *to, const real *from, int64_t stride, int64_t rows, int64_t n) {
-  for (int64_t r = transpose_eights(to, from, stride, rows, n); r < rows; r++) {
-    for (int64_t k = 0; k < n; k++) {
-      to[k * V_LANES + r] = from[r * stride + k];
-    }
-  }
-}
-
 static void transpose_places(int32_t *to, const int32_t *from, int64_t stride, int64_t rows,
                              int64_t n) {
-  for (int64_t r = transpose_eights(to, from, stride, rows, n); r < rows; r++) {
+  for (int64_t r = transpose_eights(to, V_LANES, from, stride, rows, n); r < rows; r++) {
     for (int64_t k = 0; k < n; k++) {
       to[k * V_LANES + r] = from[r * stride + k];
     }
@@ -417,12 +356,12 @@ static void job_gradients(const struct stk_conv_dw_args *a, const struct plan *p
   const int64_t ow = a->s.ow, plane = n * a->s.co + j->group * p->outputs + j->co;
   if (a->argmax) {
     const int64_t maxima = p->positions / 4, at = plane * maxima + row * ow / 4;
-    transpose(room->maxima, (const real *)a->g + at, maxima, j->n_co, rows * ow / 4);
+    transpose(room->maxima, V_LANES, (const real *)a->g + at, maxima, j->n_co, rows * ow / 4);
     transpose_places(room->places, a->argmax + at, maxima, j->n_co, rows * ow / 4);
     spread(&a->s, room, row, rows);
   } else {
     const real *g = (const real *)a->g + plane * p->positions + row * ow;
-    transpose(room->g, g, p->positions, j->n_co, rows * ow);
+    transpose(room->g, V_LANES, g, p->positions, j->n_co, rows * ow);
   }
 }
 
@@ -469,12 +408,22 @@ static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const stru
 
 /* Everything over some chunks of k. */
 static void chunks_run(const struct stk_conv_dw_args *a, struct plan *p, const struct room *room,
-                       int64_t lo, int64_t hi) {
+                       const struct maxima *maxima, int64_t lo, int64_t hi) {
   for (int64_t block = 0; block < a->s.groups * p->blocks; block++) {
     struct job j = {.group = block / p->blocks, .co = block % p->blocks * V_LANES};
     j.k0 = lo * CHUNK;
     j.k1 = min64(hi * CHUNK, p->last);
     j.n_co = min64(V_LANES, p->outputs - j.co);
+    const struct maxima_job sparse = {.group = j.group,
+                                      .co = j.co,
+                                      .n_co = j.n_co,
+                                      .k0 = j.k0,
+                                      .k1 = j.k1,
+                                      .sums = (real *)a->sums + block * p->taps * V_LANES,
+                                      .per_chunk = p->per_chunk};
+    if (maxima && maxima_run(maxima, &sparse)) {
+      continue;
+    }
     for (; j.from < p->taps; j.from += j.n) {
       j.n = min64(MOST_TAPS, p->taps - j.from);
       j.triples = triples_of(&a->s, p, &j);
@@ -498,7 +447,8 @@ static int64_t dw_units(const void *args, int n_threads) {
 
 static size_t dw_scratch(const void *args) {
   const struct plan p = plan_of(args);
-  return room_of(args, &p, NULL).bytes;
+  const size_t bytes = (room_of(args, &p, NULL).bytes + 63) / 64 * 64;
+  return maxima_fit(args) ? bytes + maxima_of(args, NULL).bytes : bytes;
 }
 
 static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
@@ -514,7 +464,10 @@ static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   }
   if (a->sums) {
     const int64_t each = chunks_per_unit(&p);
-    chunks_run(a, &p, &room, lo * each, min64(hi * each, p.chunks));
+    char *const rest = (char *)scratch + (room.bytes + 63) / 64 * 64;
+    const bool fit = maxima_fit(a);
+    const struct maxima m = fit ? maxima_of(a, rest) : (struct maxima){.a = a};
+    chunks_run(a, &p, &room, fit ? &m : NULL, lo * each, min64(hi * each, p.chunks));
     return;
   }
   for (int64_t u = lo; u < hi;) {

@@ -3,7 +3,9 @@
  * Convolutions in GFLOP/s and as a share of this core's fma rate; pooling and batch norm in
  * images/s; optimizer steps in GB/s (bytes read and written) and as a share of a plain copy of the
  * same size. Every figure is the best of several rounds in which all of them take turns, since
- * machines drift. Usage: bench_image [ref|avx2|avx512]
+ * machines drift. Gradients of maxima over 2 x 2 are counted with their zeros.
+ *
+ *   bench_image [ref|avx2|avx512 [PART_OF_A_NAME]]
  */
 #include <immintrin.h>
 #include <stdio.h>
@@ -35,6 +37,7 @@ struct entry {
 
 struct bench {
   const struct stk_kernels *k;
+  const char *only; /* names with this in them; NULL: all */
   struct entry entry[MOST];
   int n;
   float *x, *y, *w, *g;
@@ -83,8 +86,12 @@ static struct entry *add(struct bench *b, const struct stk_kernel *kernel, const
   if (!kernel || b->n == MOST) {
     return NULL;
   }
-  struct entry *e = &b->entry[b->n++];
+  struct entry *e = &b->entry[b->n];
   snprintf(e->name, sizeof e->name, "%s %s", what, name);
+  if (b->only && !strstr(e->name, b->only)) {
+    return NULL;
+  }
+  b->n++;
   e->kernel = kernel;
   e->best = 1e9;
   return e;
@@ -120,6 +127,39 @@ static void add_conv(struct bench *b, const char *name, int64_t n, int64_t c, in
   if ((e = add(b, b->k->conv_dw, "conv_dw", name))) {
     e->flops = flops;
     e->args.dw = (struct stk_conv_dw_args){s, b->x, b->y, b->g, b->g + (1 << 22), NULL, NULL};
+  }
+}
+
+/* Both gradients from that of maxima over 2 x 2, of which RELU's mark leaves three of five. */
+static void add_maxima(struct bench *b, const char *name, int64_t n, int64_t c, int64_t hw,
+                       int64_t co) {
+  const struct stk_conv_shape s = {n, c, hw, hw, co, 3, 3, hw, hw, 1, 1, 1, 1, 1, 1, 1};
+  const int64_t cells = n * co * hw * hw / 4;
+  float *g = sp_alloc_array((size_t)cells, sizeof *g);
+  int32_t *at = sp_alloc_array((size_t)cells, sizeof *at);
+  float *sums = sp_alloc_array((size_t)(n * hw * hw / STK_CONV_DW_CHUNK + 1),
+                               sizeof *sums * (size_t)(c * 9 + 1) * (size_t)((co + 15) / 16 * 16));
+  if (!g || !at || !sums) {
+    return;
+  }
+  uint32_t random = 1;
+  for (int64_t i = 0; i < cells; i++) {
+    random = random * 1664525 + 1013904223;
+    const int64_t row = i / (hw / 2) % (hw / 2) * 2, col = i % (hw / 2) * 2;
+    g[i] = (float)(random >> 8) * 0x1p-24f - 0.5f;
+    at[i] = (random >> 20) % 5 < 2
+                ? -1
+                : (int32_t)((row + (random >> 28) % 2) * hw + col + (random >> 29) % 2);
+  }
+  const double flops = 2.0 * (double)(n * co * hw * hw * c * 9);
+  struct entry *e = add(b, b->k->conv_dx, "maxima dx", name);
+  if (e) {
+    e->flops = flops;
+    e->args.dx = (struct stk_conv_dx_args){s, g, b->w, b->y, at};
+  }
+  if ((e = add(b, b->k->conv_dw, "maxima dw", name))) {
+    e->flops = flops;
+    e->args.dw = (struct stk_conv_dw_args){s, b->x, g, b->g, b->g + (1 << 22), sums, at};
   }
 }
 
@@ -199,6 +239,7 @@ int main(int argc, char **argv) {
                        : strcmp(isa, "avx512") == 0 ? STK_ISA_KIND_AVX512
                                                     : STK_ISA_KIND_AVX2;
   static struct bench b;
+  b.only = argc > 2 ? argv[2] : NULL;
   b.k = stk_kernels_get(kind, 32, true);
   const size_t room = (size_t)3 << 24; /* reals in each buffer */
   b.x = sp_alloc_aligned(64, room * sizeof(float));
@@ -226,6 +267,9 @@ int main(int argc, char **argv) {
   add_conv(&b, "3x3 256->256 8x8 b16", 16, 256, 8, 256, 3, 1);
   add_conv(&b, "1x1 64->256 16x16 b16", 16, 64, 16, 256, 1, 1);
   add_conv(&b, "7x7 s2 3->64 64x64 b4", 4, 3, 64, 64, 7, 2);
+  add_maxima(&b, "3x3 1->8 28x28 b500", 500, 1, 28, 8);
+  add_maxima(&b, "3x3 8->16 14x14 b500", 500, 8, 14, 16);
+  add_maxima(&b, "3x3 16->16 32x32 b100", 100, 16, 32, 16);
   add_pool(&b, "2x2 8 28x28 b500", 500, 8, 28, true);
   add_pool(&b, "2x2 16 14x14 b500", 500, 16, 14, true);
   add_pool(&b, "2x2 16 14x14 b500", 500, 16, 14, false);

@@ -88,8 +88,8 @@ static struct {
   const struct stk_kernel *real;
   size_t output; /* offset of the pointer to what it writes, in its args */
   bool armed;
-  int64_t n_calls;
-  const void *kept; /* the lane's sum that waits */
+  _Atomic int64_t n_calls; /* of any thread */
+  const void *kept;        /* the lane's sum that waits */
 } odd;
 
 /* Registers the replacement for the kernel at `member` of the table. */
