@@ -113,6 +113,7 @@ static void put_body(struct sp_buf *b, const struct sp_chronicle_entry *e) {
       return;
     case SP_CHRONICLE_DEATH:
     case SP_CHRONICLE_STALL:
+    case SP_CHRONICLE_LATE:
     case SP_CHRONICLE_STRAGGLER:
       put_who(b, e);
       return;
@@ -220,6 +221,7 @@ bool sc_history_add(struct sc_history *h, const struct sp_chronicle_entry *e) {
     case SP_CHRONICLE_END:
       keep_text(h->end, sizeof h->end, e->text);
       return true;
+    case SP_CHRONICLE_LATE:
     case SP_CHRONICLE_SCALE:
     case SP_CHRONICLE_STOP:
     case SP_CHRONICLE_N_KINDS:

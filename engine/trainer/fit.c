@@ -69,7 +69,9 @@ static struct stk_profiler *profiler(const stk_fit *f) {
   return stk_session_config_of(f->s)->profiler;
 }
 
+/* Whether there is a hook or not: what follows is no part of a step any more. */
 static void call(stk_fit *f, hook_fn fn) {
+  stk_session_leave_step(f->s);
   if (fn) {
     int64_t start = stk_profile_start(profiler(f));
     fn(&f->run, stk_session_config_of(f->s)->module->self);
@@ -428,6 +430,7 @@ static void open_window(stk_fit *f) {
   f->run.window = n;
   for (int64_t k = 0; h->on_train_batch_start && k < n; k++) {
     f->run.batch_idx = f->now->batch + k;
+    stk_session_leave_step(f->s);
     if (h->on_train_batch_start(&f->run, stk_session_config_of(f->s)->module->self) == -1) {
       f->now->epoch_over = 1;
       f->run.window = k;
@@ -553,6 +556,7 @@ static void log_batch(stk_fit *f, bool due) {
 static sp_status batch_end(stk_fit *f, struct sp_err *err) {
   bool due =
       f->c.log_every > 0 && (f->now->global_step % f->c.log_every == 0 || f->now->should_stop);
+  stk_session_leave_step(f->s);
   check_time(f);
   log_batch(f, due);
   for (int64_t k = 0; k < f->run.window; k++) {

@@ -123,6 +123,10 @@ SP_NODISCARD sp_status stk_session_follow(stk_session *s, const struct stk_follo
 /* The lead lets its followers go: their stk_session_follow returns SP_OK. */
 SP_NODISCARD sp_status stk_session_dismiss(stk_session *s, struct sp_err *err);
 
+/* For who watches: what this rank does from here on, until the next step or batch, is the loop's
+ * and its hooks', which may take long. */
+void stk_session_leave_step(stk_session *s);
+
 /* The optimizer's groups, to make rates for. */
 const struct stk_optimizer *stk_session_optimizer(const stk_session *s);
 

@@ -307,6 +307,10 @@ sp_status stk_session_train(stk_session *s, const struct stk_window *w,
   return SP_OK;
 }
 
+void stk_session_leave_step(stk_session *s) {
+  stk_session_beat(s, STK_GROUP_HOOK);
+}
+
 /* ---- evaluation */
 
 sp_status stk_session_eval(stk_session *s, stk_stage stage, int32_t lane,

@@ -15,6 +15,7 @@ static const char *const kind_words[] = {
     [SP_CHRONICLE_CHECKPOINT] = "checkpoint",
     [SP_CHRONICLE_SCALE] = "scale",
     [SP_CHRONICLE_STALL] = "stall",
+    [SP_CHRONICLE_LATE] = "late",
     [SP_CHRONICLE_STRAGGLER] = "straggler",
     [SP_CHRONICLE_STOP] = "stop",
     [SP_CHRONICLE_END] = "end",

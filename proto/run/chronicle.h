@@ -35,6 +35,7 @@ typedef enum sp_chronicle_kind {
   SP_CHRONICLE_CHECKPOINT, /* ok, step, path, ms, text (error) */
   SP_CHRONICLE_SCALE,      /* ranks asked for, step */
   SP_CHRONICLE_STALL,      /* rank, step, ms, text (phase) */
+  SP_CHRONICLE_LATE,       /* rank, step, text: in the user's code for longer than ever */
   SP_CHRONICLE_STRAGGLER,  /* rank, step, ms, text */
   SP_CHRONICLE_STOP,       /* step, text (who or what asked) */
   SP_CHRONICLE_END,        /* ok, step, text */

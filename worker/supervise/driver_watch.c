@@ -19,8 +19,11 @@ static sw_watch_class class_of(uint32_t phase) {
       return SW_WATCH_WAIT;
     case STK_GROUP_EVALUATE:
       return SW_WATCH_OTHER;
-    case STK_GROUP_SAVE:
+    case STK_GROUP_DATA:
+      return SW_WATCH_READ;
     case STK_GROUP_HOOK:
+      return SW_WATCH_HOOK;
+    case STK_GROUP_SAVE:
       return SW_WATCH_LONG;
     default:
       return SW_WATCH_WORK;
@@ -100,8 +103,9 @@ static void read_page(const struct sw_driver *d, int32_t rank, struct sw_watch_r
   }
 }
 
-static void tell_straggler(struct sw_driver *d, const struct sw_verdict *v) {
-  struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_STRAGGLER);
+/* A straggler, or the user's code that is late: nothing is done about either. */
+static void tell(struct sw_driver *d, sp_chronicle_kind kind, const struct sw_verdict *v) {
+  struct sp_chronicle_entry e = sp_chronicle_entry(kind);
   sw_emit_text(d->client, SP_TEXT_WARNING, "rank %d %s\n", v->rank, v->text);
   e.generation = d->generation;
   e.rank = v->rank;
@@ -122,7 +126,9 @@ void sw_driver_watch(struct sw_driver *d) {
   }
   sw_watch_look(&d->watch, sp_mono_now(sp_clock_system()).ns, pages, n, &v);
   if (v.kind == SW_VERDICT_STRAGGLER) {
-    tell_straggler(d, &v);
+    tell(d, SP_CHRONICLE_STRAGGLER, &v);
+  } else if (v.kind == SW_VERDICT_LATE) {
+    tell(d, SP_CHRONICLE_LATE, &v);
   } else if (v.kind != SW_VERDICT_NONE) {
     struct sw_incident *i = &d->incident; /* what is told if it leaves instead of dying */
     if (i->n == 0) {

@@ -96,8 +96,7 @@ static void host_progress(void *ctx, const struct stk_progress *p, int32_t n,
                           const char *const *names, const double *values) {
   struct rank *r = ctx;
   int64_t now = mono_ns(NULL), total = r->z->options.total_steps;
-  if (p->stage == STK_TRAIN) { /* what follows until the next step is the loop's and its hooks' */
-    stk_group_beat(&r->z->group->rank[r->rank], STK_GROUP_HOOK);
+  if (p->stage == STK_TRAIN) {
     r->window_steps++;
     r->window_samples += p->samples;
   }

@@ -12,6 +12,9 @@ enum {
   HANG_FACTOR = 5,    /* medians */
   WARM_FACTOR = 20,   /* the same for a first step */
   STARVED_FACTOR = 4, /* longer, where the machine may be to blame */
+  LATE_FACTOR = 2,    /* the longest of the user's code so far */
+  AGAIN_FACTOR = 3,   /* the user's code, after it was given up */
+  AGAIN_MOST = 2,
   STARVED_PART = 10,  /* runnable, and got less than a tenth of a CPU */
   LEARNED_STEPS = 3,
   WINDOW_STEPS = 8,
@@ -26,6 +29,7 @@ void sw_watch_init(struct sw_watch *w, const struct sw_watch_config *config) {
   c->min_ns = c->min_ns > 0 ? c->min_ns : 750 * MS;
   c->warm_ns = c->warm_ns > 0 ? c->warm_ns : 10000 * MS;
   c->long_ns = c->long_ns > 0 ? c->long_ns : 600000 * MS;
+  c->user_ns = c->user_ns > 0 ? c->user_ns : 60000 * MS;
   c->stopped_ns = c->stopped_ns > 0 ? c->stopped_ns : 500 * MS;
 }
 
@@ -75,20 +79,51 @@ static int64_t at_least(int64_t a, int64_t b) {
 
 /* ---- what a rank may take */
 
+static bool is_users(const struct sw_watch_rank *p) {
+  return p->kind == SW_WATCH_READ || p->kind == SW_WATCH_HOOK;
+}
+
+static int64_t allowed_user(const struct sw_watch *w, const struct sw_watch_rank *p) {
+  const struct sw_watch_config *c = &w->config;
+  int64_t ns = c->user_ns;
+  for (int32_t i = 0; i < w->given_up[p->phase] && i < AGAIN_MOST; i++) {
+    ns *= AGAIN_FACTOR;
+  }
+  ns = w->step.n > 0 ? ns : at_least(ns, c->long_ns);
+  return at_least(ns, HANG_FACTOR * w->longest_ns[p->phase]);
+}
+
+/* Two looks go by in addition: until the last change was seen, and until this is over. */
+static int64_t allowed_step(const struct sw_watch *w, int64_t step) {
+  const struct sw_watch_config *c = &w->config;
+  return w->is_warm ? at_least(c->min_ns, HANG_FACTOR * step - 2 * c->period_ns)
+                    : at_least(c->warm_ns, WARM_FACTOR * step);
+}
+
+/* When the user's code is named. */
+static int64_t late_ns(const struct sw_watch *w, const struct sw_watch_rank *p) {
+  int64_t step = sw_watch_step_ns(w);
+  int64_t ns = step > 0          ? allowed_step(w, step)
+               : w->step.n > 0 ? at_least(w->config.warm_ns, WARM_FACTOR * median(&w->step))
+                                 : w->config.user_ns;
+  return at_least(ns, LATE_FACTOR * w->longest_ns[p->phase]);
+}
+
 static int64_t allowed(const struct sw_watch *w, const struct sw_watch_rank *p) {
   const struct sw_watch_config *c = &w->config;
   int64_t step = sw_watch_step_ns(w);
   const struct sw_median *m = &w->phase[p->phase];
   bool known = m->n >= LEARNED_STEPS;
+  if (is_users(p)) {
+    return allowed_user(w, p);
+  }
   if (step == 0 && w->step.n > 0 && (p->kind == SW_WATCH_WORK || p->kind == SW_WATCH_WAIT)) {
     return at_least(c->warm_ns, WARM_FACTOR * median(&w->step)); /* one step at least was seen */
   }
   if (step == 0 || p->kind == SW_WATCH_LONG || (p->kind == SW_WATCH_OTHER && !known)) {
     return at_least(c->long_ns, HANG_FACTOR * median(m));
   }
-  /* Two looks go by in addition: until the last change was seen, and until this is over. */
-  int64_t ns = w->is_warm ? at_least(c->min_ns, HANG_FACTOR * step - 2 * c->period_ns)
-                          : at_least(c->warm_ns, WARM_FACTOR * step);
+  int64_t ns = allowed_step(w, step);
   return known && p->kind != SW_WATCH_WAIT ? at_least(ns, HANG_FACTOR * median(m)) : ns;
 }
 
@@ -110,9 +145,12 @@ static void look_at(struct sw_watch *w, int32_t r, const struct sw_watch_rank *n
   bool same = again && old->phase == now->phase && old->step == now->step &&
               old->sequence == now->sequence && old->beat_ns == now->beat_ns;
   if (again && !same && old->kind != SW_WATCH_WAIT) {
-    learn(&w->phase[old->phase], w->now_ns - s->changed_ns);
+    int64_t took = w->now_ns - s->changed_ns;
+    learn(&w->phase[old->phase], took);
+    w->longest_ns[old->phase] = at_least(w->longest_ns[old->phase], took);
   }
   if (!same) {
+    s->said_late = false;
     s->changed_ns = w->now_ns;
     s->changed_cpu_ns = now->cpu_ns;
   }
@@ -124,7 +162,7 @@ static void look_at(struct sw_watch *w, int32_t r, const struct sw_watch_rank *n
   }
   bool is_stopped = now->is_there && now->state == 'T';
   s->stopped_ns = !is_stopped ? -1 : s->stopped_ns >= 0 ? s->stopped_ns : w->now_ns;
-  w->n_others += now->is_there && (now->kind == SW_WATCH_OTHER || now->kind == SW_WATCH_LONG);
+  w->n_others += now->is_there && now->kind >= SW_WATCH_OTHER;
   s->page = *now;
   s->known = now->is_there;
 }
@@ -166,20 +204,34 @@ static bool find_stopped(struct sw_watch *w, int32_t n, struct sw_verdict *v) {
   return false;
 }
 
-static void say_hang(const struct sw_watch *w, int32_t r, struct sw_verdict *v) {
+/* Returns how much of v->text it takes. */
+static int say_still(const struct sw_watch *w, int32_t r, sw_verdict_kind kind,
+                     struct sw_verdict *v) {
   const struct sw_watch_seen *s = &w->ranks[r];
   char since[SP_UNIT_TEXT], step[SP_UNIT_TEXT];
   int64_t cpu = s->page.cpu_ns < 0 ? -1 : s->page.cpu_ns - s->changed_cpu_ns;
-  const char *how = cpu < 0                    ? ""
-                    : cpu > still_ns(w, s) / 2 ? ", it keeps the CPU busy"
+  const char *how = cpu < 0                               ? ""
+                    : cpu > still_ns(w, s) / 2            ? ", it keeps the CPU busy"
+                    : cpu > still_ns(w, s) / STARVED_PART ? ", it uses the CPU"
                     : s->page.state == 'D'     ? ", it waits for a disk or a driver"
                                                : ", it does not use the CPU";
   sp_format_duration(still_ns(w, s), since);
   sp_format_duration(sw_watch_step_ns(w), step);
-  *v = (struct sw_verdict){.kind = SW_VERDICT_HANG, .rank = r};
-  snprintf(v->text, sizeof v->text,
-           "made no progress for %s in %s at step %lld%s (a step takes %s)", since,
-           name_of(&s->page), (long long)s->page.step, how, sw_watch_step_ns(w) ? step : "?");
+  *v = (struct sw_verdict){.kind = kind, .rank = r};
+  return snprintf(v->text, sizeof v->text,
+                  "made no progress for %s in %s at step %lld%s (a step takes %s)", since,
+                  name_of(&s->page), (long long)s->page.step, how,
+                  sw_watch_step_ns(w) ? step : "?");
+}
+
+static void say_late(const struct sw_watch *w, int32_t r, struct sw_verdict *v) {
+  char most[SP_UNIT_TEXT];
+  int n = say_still(w, r, SW_VERDICT_LATE, v);
+  sp_format_duration(allowed(w, &w->ranks[r].page), most);
+  if (n > 0 && (size_t)n < sizeof v->text) {
+    snprintf(v->text + n, sizeof v->text - (size_t)n,
+             "; the module's own code is given %s before it is taken for hanging", most);
+  }
 }
 
 static int64_t place_of(const struct sw_watch_rank *p, int32_t key) {
@@ -230,7 +282,20 @@ static void say_skipped(const struct sw_watch *w, int32_t odd, struct sw_verdict
            (long long)other->step, (unsigned long long)other->sequence, name_of(other));
 }
 
-static bool find_hang(const struct sw_watch *w, struct sw_verdict *v) {
+static bool find_late(struct sw_watch *w, struct sw_verdict *v) {
+  for (int32_t r = 0; r < w->n_ranks; r++) {
+    struct sw_watch_seen *s = &w->ranks[r];
+    int64_t most = late_ns(w, &s->page) * (is_starved(w, s) ? STARVED_FACTOR : 1);
+    if (s->known && is_users(&s->page) && !s->said_late && still_ns(w, s) > most) {
+      say_late(w, r, v);
+      s->said_late = true;
+      return true;
+    }
+  }
+  return false;
+}
+
+static bool find_hang(struct sw_watch *w, struct sw_verdict *v) {
   int32_t worst = -1, waiting = 0, overdue = 0, working = 0;
   for (int32_t r = 0; r < w->n_ranks; r++) {
     const struct sw_watch_seen *s = &w->ranks[r];
@@ -251,7 +316,8 @@ static bool find_hang(const struct sw_watch *w, struct sw_verdict *v) {
     if (all && still_ns(w, s) <= STARVED_FACTOR * allowed(w, &s->page)) {
       return false;
     }
-    say_hang(w, worst, v);
+    (void)say_still(w, worst, SW_VERDICT_HANG, v);
+    w->given_up[s->page.phase]++;
     return true;
   }
   if (working == 0 && waiting == w->n_ranks) {
@@ -346,7 +412,7 @@ void sw_watch_look(struct sw_watch *w, int64_t now_ns, const struct sw_watch_ran
   if (find_stopped(w, n, v) || w->n_ranks == 0 || n < w->n_ranks) {
     return;
   }
-  if (!find_hang(w, v)) {
+  if (!find_hang(w, v) && !find_late(w, v)) {
     find_straggler(w, v);
   }
 }

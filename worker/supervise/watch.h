@@ -7,6 +7,12 @@
  * the one whose barriers do not add up skipped one. A process that the kernel shows as stopped by a
  * signal is named without asking how long its phase may take.
  *
+ * The user's own code (hooks, readers) may take long for the first time after thousands of steps,
+ * and nothing tells that from an endless loop. So it is named as late as soon as others would be
+ * taken for hanging, unless it took half as long before; and it hangs only after a minute, or five
+ * times what its phase ever took. Each time that it was given up it gets three times as long: a
+ * step that is done again is not given up for the same reason until the job is.
+ *
  * Time in which nobody looked (the supervisor itself was starved, the machine slept) is not held
  * against anybody, and a rank that is runnable but gets no CPU is given four times as long; so is
  * everybody when no rank at all is getting on with its work.
@@ -32,8 +38,10 @@ enum {
 typedef enum sw_watch_class {
   SW_WATCH_WAIT,  /* for other ranks */
   SW_WATCH_WORK,  /* a part of every step */
+  SW_WATCH_READ,  /* a part of every step, and perhaps the user's code: the reader */
   SW_WATCH_OTHER, /* now and then, with a length of its own that is learned (evaluation) */
-  SW_WATCH_LONG,  /* may take anything: hooks of the user's module, disks */
+  SW_WATCH_HOOK,  /* the user's code, now and then */
+  SW_WATCH_LONG,  /* may take anything: disks */
 } sw_watch_class;
 
 /* One rank as it is now. */
@@ -54,6 +62,7 @@ struct sw_watch_rank {
 typedef enum sw_verdict_kind {
   SW_VERDICT_NONE,
   SW_VERDICT_STRAGGLER,
+  SW_VERDICT_LATE, /* named, and given time: READ and HOOK */
   SW_VERDICT_HANG,
   SW_VERDICT_STOPPED,
 } sw_verdict_kind;
@@ -70,6 +79,7 @@ struct sw_watch_config { /* 0 stands for the default */
   int64_t min_ns;  /* never a hang before (750 ms: with the looks before and after, one second) */
   int64_t warm_ns; /* the same until the first step of a generation is done (10 s) */
   int64_t long_ns; /* before any step was seen, and for LONG phases (10 min) */
+  int64_t user_ns;    /* READ and HOOK: what the user's code may take at first (1 min) */
   int64_t stopped_ns; /* a process may be stopped by a signal for so long (500 ms) */
 };
 
@@ -85,6 +95,7 @@ struct sw_watch_seen {
   int64_t changed_cpu_ns;
   int64_t from_step, from_busy_ns, from_ns; /* where the straggler's window began */
   bool is_slow, said_slow;
+  bool said_late; /* since the last change */
 };
 
 struct sw_watch {
@@ -96,6 +107,8 @@ struct sw_watch {
   int64_t n_others; /* sightings of phases that are no part of a step, in the straggler's window */
   struct sw_median step;
   struct sw_median phase[SW_WATCH_PHASES];
+  int64_t longest_ns[SW_WATCH_PHASES]; /* seen, of a rank that went on */
+  int32_t given_up[SW_WATCH_PHASES];   /* hangs in it so far */
   struct sw_watch_seen ranks[SW_WATCH_RANKS];
 };
 

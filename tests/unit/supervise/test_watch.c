@@ -31,7 +31,7 @@ struct model {
   struct rank ranks[N];
   uint64_t random;
   int n;
-  int64_t now_ns, looked_ns, step_ns, jitter_percent, hook_ns;
+  int64_t now_ns, looked_ns, step_ns, jitter_percent, hook_ns, hook_every;
   int64_t clock_ns; /* what the watch is told: jumps are added to it */
   int64_t n_verdicts;
 };
@@ -51,7 +51,8 @@ static void enter(struct model *m, struct rank *r, enum phase phase, double part
   r->page.phase_text = texts[phase];
   r->page.kind = waits               ? SW_WATCH_WAIT
                  : phase == EVALUATE ? SW_WATCH_OTHER
-                 : phase == HOOK     ? SW_WATCH_LONG
+                 : phase == DATA     ? SW_WATCH_READ
+                 : phase == HOOK     ? SW_WATCH_HOOK
                                      : SW_WATCH_WORK;
   r->page.beat_ns = m->now_ns + 1;
   r->left_ns = waits ? 0 : ns + (jitter ? draw(m, -jitter, jitter) : 0);
@@ -74,7 +75,7 @@ static void advance(struct model *m, int i) {
     next = BARRIER;
   }
   enter(m, r, next, part[next]);
-  if (next == COMMIT && m->hook_ns && r->page.step % 10 == 9) {
+  if (next == COMMIT && m->hook_ns && r->page.step % m->hook_every == m->hook_every - 1) {
     enter(m, r, HOOK, (double)m->hook_ns / (double)m->step_ns);
   }
 }
@@ -259,6 +260,7 @@ static void test_watch_first_step_may_take_long(void **state) {
   (void)state;
   static struct model m;
   begin(&m, 2, 50 * MS);
+  run_to(&m, 1, COMPUTE);
   m.ranks[1].loops = true;
   run(&m, 300 * INT64_C(1000) * MS); /* nothing is known of this job yet */
   assert_int_equal(m.verdict.kind, SW_VERDICT_NONE);
@@ -274,6 +276,7 @@ static void test_watch_first_step_may_take_long(void **state) {
   }
   look(&m);
   memcpy(m.ranks, running, sizeof running);
+  run_to(&m, 1, COMPUTE);
   m.ranks[1].loops = true;
   run(&m, 8 * INT64_C(1000) * MS);
   assert_int_equal(m.verdict.kind, SW_VERDICT_NONE);
@@ -282,13 +285,64 @@ static void test_watch_first_step_may_take_long(void **state) {
   assert_int_equal(m.verdict.rank, 1);
 }
 
-static void test_watch_long_hook_of_the_lead_is_no_hang(void **state) {
+/* Named in time, the first time; never taken for hanging. */
+static void test_watch_long_hook_now_and_then_is_no_hang(void **state) {
   (void)state;
   static struct model m;
-  begin(&m, 3, 20 * MS);
-  m.hook_ns = 20 * INT64_C(1000) * MS;
-  run(&m, 200 * INT64_C(1000) * MS);
-  assert_int_equal(m.verdict.kind, SW_VERDICT_NONE);
+  for (int every = 10; every <= 1000; every *= 10) {
+    begin(&m, 3, 20 * MS);
+    m.hook_every = every;
+    m.hook_ns = MS;
+    run(&m, 5 * INT64_C(1000) * MS);
+    assert_int_equal(m.verdict.kind, SW_VERDICT_NONE);
+    m.hook_ns = 30 * INT64_C(1000) * MS;
+    run(&m, 60 * INT64_C(1000) * MS);
+    assert_int_equal(m.verdict.kind, SW_VERDICT_LATE);
+    assert_int_equal(m.verdict.rank, 0);
+    assert_non_null(strstr(m.verdict.text, "in hook at step "));
+    assert_non_null(strstr(m.verdict.text, "is given 1m00s before it is taken for hanging"));
+    run(&m, 300 * INT64_C(1000) * MS);
+    assert_int_equal(m.verdict.kind, SW_VERDICT_NONE);
+    m.hook_ns *= 4; /* longer than a minute by now, and than ever */
+    run(&m, 100 * INT64_C(1000) * MS);
+    assert_int_equal(m.verdict.kind, SW_VERDICT_LATE);
+    run(&m, 400 * INT64_C(1000) * MS);
+    assert_int_equal(m.verdict.kind, SW_VERDICT_NONE);
+  }
+}
+
+/* An endless loop in what the user wrote: named as soon as any other, and given up later each time.
+ */
+static void test_watch_loop_in_users_code_is_named_and_given_up(void **state) {
+  (void)state;
+  static struct model m;
+  for (int i = 0; i < LENGTHS; i++) {
+    enum phase phase = i % 2 ? HOOK : DATA;
+    begin(&m, 2, step_lengths[i]);
+    m.hook_ns = MS;
+    m.hook_every = 1;
+    run(&m, 10 * INT64_C(1000) * MS);
+    for (int64_t given = 60; given <= 540; given *= 3) {
+      while (m.ranks[0].page.phase != (uint32_t)phase) {
+        run(&m, TICK);
+      }
+      m.ranks[0].loops = true;
+      int64_t from = m.now_ns;
+      is_named_in_time(&m, from, SW_VERDICT_LATE, 0, phase == HOOK ? "in hook at" : "in data at");
+      run(&m, 2 * given * INT64_C(1000) * MS);
+      assert_int_equal(m.verdict.kind, SW_VERDICT_HANG);
+      assert_int_equal(m.verdict.rank, 0);
+      assert_in_range((m.now_ns - from) / MS, given * 1000, given * 1000 + 300);
+      m.ranks[0].loops = false; /* another one takes its place; what was learned stays */
+      sw_watch_open(&m.watch, 2);
+      for (int r = 0; r < 2; r++) {
+        m.ranks[r].page.beat_ns = m.now_ns;
+      }
+      look(&m);
+      run(&m, 5 * INT64_C(1000) * MS);
+      assert_int_equal(m.verdict.kind, SW_VERDICT_NONE);
+    }
+  }
 }
 
 static void test_watch_clock_jumps_and_pauses_accuse_nobody(void **state) {
@@ -384,7 +438,8 @@ int main(void) {
       tt_test(test_watch_endless_loop_is_named),
       tt_test(test_watch_rank_out_of_step_is_named),
       tt_test(test_watch_first_step_may_take_long),
-      tt_test(test_watch_long_hook_of_the_lead_is_no_hang),
+      tt_test(test_watch_long_hook_now_and_then_is_no_hang),
+      tt_test(test_watch_loop_in_users_code_is_named_and_given_up),
       tt_test(test_watch_clock_jumps_and_pauses_accuse_nobody),
       tt_test(test_watch_starved_rank_gets_more_time),
       tt_test(test_watch_slow_rank_is_named_within_20_steps),
