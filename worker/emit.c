@@ -4,7 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
+void sw_emit_flush(struct sw_emit *e) {
+  if (e->box && !e->gone && sp_outbox_flush(e->box, e->fd, NULL)) {
+    e->gone = true;
+  }
+}
+
+void sw_emit_drain(struct sw_emit *e) {
+  if (e->box && !e->gone && sp_outbox_drain(e->box, e->fd, NULL)) {
+    e->gone = true;
+  }
+}
+
 void sw_emit_event(struct sw_emit *e, const struct sp_event *ev) {
+  if (e->box && !e->gone) {
+    sp_outbox_add(e->box, ev);
+    sw_emit_flush(e);
+    return;
+  }
   if (!e->gone && sp_event_send(e->fd, ev, NULL) == SP_ECANCELED) {
     e->gone = true;
   }
@@ -21,6 +38,7 @@ void sw_emit_text(struct sw_emit *e, enum sp_text_level level, const char *fmt, 
 }
 
 void sw_emit_output(struct sw_emit *e, const struct sp_buf *b) {
+  sw_emit_drain(e);
   if (!e->gone && sp_event_send_output(e->fd, b->data, b->length, NULL) == SP_ECANCELED) {
     e->gone = true;
   }

@@ -120,6 +120,7 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
     return sw_emit_result(e, &err, false, &none);
   }
   sp_fault_set_role(-1, "supervisor");
+  sp_outbox *box = e->box = sp_outbox_new(0);
   d->client = e;
   d->job_file = argc > 0 ? argv[0] : NULL;
   d->args = argv + 1;
@@ -150,6 +151,10 @@ int sw_verb_fit(struct sw_emit *e, int argc, char **argv) {
   bool crashed = d->outcome.end == SW_END_START_ERROR && !d->zygote_spoke && d->n_zygotes > 0;
   int exit_code = sw_emit_result(e, &err, d->told_start || crashed, &end->r);
   close_all(d, st);
+  sw_driver_show_rest(d); /* nothing waits for the command but this process */
+  sw_emit_drain(e);
+  sp_outbox_free(box);
+  e->box = NULL;
   sp_free(end);
   sp_free(d);
   return exit_code;

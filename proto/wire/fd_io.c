@@ -2,6 +2,7 @@
 #include "proto/wire/fd_io.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -14,6 +15,19 @@ enum { MAX_FDS = 8 }; /* in one message; the kernel drops what does not fit */
 static ssize_t write_some(int fd, const uint8_t *bytes, size_t n) {
   ssize_t done = send(fd, bytes, n, MSG_NOSIGNAL);
   return done < 0 && errno == ENOTSOCK ? write(fd, bytes, n) : done;
+}
+
+ssize_t sp_fd_write_now(int fd, const void *bytes, size_t n) {
+  ssize_t done = send(fd, bytes, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (done >= 0 || errno != ENOTSOCK) {
+    return done;
+  }
+  struct pollfd p = {.fd = fd, .events = POLLOUT};
+  if (poll(&p, 1, 0) == 0) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return write(fd, bytes, n < PIPE_BUF ? n : PIPE_BUF); /* a pipe that is ready takes so much */
 }
 
 static ssize_t write_passing(int fd, const uint8_t *bytes, size_t n, int passed_fd) {

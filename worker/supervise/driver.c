@@ -170,6 +170,8 @@ static void on_wake(uv_timer_t *t) {
 
 static void on_tick(uv_timer_t *t) {
   struct sw_driver *d = t->data;
+  sw_emit_flush(d->client);
+  sw_driver_show(d);
   if (d->client->gone && d->core.phase < SW_PHASE_ENDING && !d->core.stop_asked) {
     sw_driver_event(d, (struct sw_event){.kind = SW_EV_CLIENT_GONE});
   }

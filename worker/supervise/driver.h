@@ -2,7 +2,8 @@
  *
  * One libuv loop, one thread; publishing alone (fsync, rename) goes to a thread of libuv's pool.
  * The driver decides nothing: events go into a queue, each is given to the core, its actions are
- * carried out in order. It loads no user code and reads no manifest.
+ * carried out in order. It loads no user code and reads no manifest. It never waits for the
+ * command: events (proto/wire/outbox.h) and output that are not taken wait in bounded memory.
  */
 #ifndef SW_SUPERVISE_DRIVER_H
 #define SW_SUPERVISE_DRIVER_H
@@ -50,6 +51,12 @@ struct sw_output {
   int32_t rank;
   int64_t pid;
   char words[SW_CAUSE_WORDS]; /* the end of it */
+};
+
+/* What is to be shown on standard output or error and was not taken yet. */
+struct sw_shown {
+  struct sp_buf waiting;
+  int64_t left_out; /* bytes behind it that found no room */
 };
 
 /* A death that nothing has followed yet, for the sentence of the recovery. */
@@ -100,6 +107,7 @@ struct sw_driver {
   uv_signal_t child, term, interrupt;
   struct sw_stream *streams;
   struct sw_output *outputs;
+  struct sw_shown shown[2]; /* output, error */
   uint32_t forks[SW_FORKS_MAX]; /* processes that the zygote was asked for, oldest first */
   int n_forks;
   int64_t zygote_pid;
@@ -158,6 +166,10 @@ void sw_driver_output(struct sw_driver *d, int fd, int to, int32_t rank, int64_t
 /* The last thing that a process said on its standard error, NULL if nothing. Reads what is left. */
 const char *sw_driver_words(struct sw_driver *d, int64_t pid);
 void sw_driver_close_outputs(struct sw_driver *d);
+
+/* Shows what waits, as far as it is taken; at the end all of it, however long that takes. */
+void sw_driver_show(struct sw_driver *d);
+void sw_driver_show_rest(struct sw_driver *d);
 
 /* ---- driver_control.c: who asks from outside */
 

@@ -1,5 +1,5 @@
-/* Standard output and error of ranks: shown as they come, and kept in bounded files. See driver.h.
- */
+/* Standard output and error of ranks: shown as they come, and kept in bounded files. Who is shown
+ * them may stand still: what is not taken waits, and beyond a limit is left out. See driver.h. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,9 +9,10 @@
 
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
+#include "proto/wire/fd_io.h"
 #include "worker/supervise/driver.h"
 
-enum { READ_BYTES = 16384, LOG_BYTES = 1 << 20 };
+enum { READ_BYTES = 16384, LOG_BYTES = 1 << 20, SHOWN_BYTES = 4 << 20 };
 
 /* Two files of a rank are kept: the present one and the one before it. */
 static int open_log(const struct sw_driver *d, int32_t rank, size_t more) {
@@ -54,6 +55,64 @@ static void remember(struct sw_output *o, const char *bytes, size_t n) {
   o->words[have + n] = '\0';
 }
 
+/* ---- showing */
+
+static void note_left_out(struct sw_driver *d, struct sw_shown *s) {
+  if (s->left_out > 0) {
+    sp_buf_printf(&s->waiting,
+                  "[%lld bytes of output were not shown; the newest are in %s/ranks]\n",
+                  (long long)s->left_out, d->run.dir);
+    s->left_out = 0;
+  }
+}
+
+static void show_waiting(struct sw_driver *d, int to) {
+  struct sw_shown *s = &d->shown[to == STDERR_FILENO];
+  size_t done = 0;
+  ssize_t n = 0;
+  while (done < s->waiting.length && n >= 0) {
+    n = sp_fd_write_now(to, s->waiting.data + done, s->waiting.length - done);
+    done += n > 0 ? (size_t)n : 0;
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+      done = s->waiting.length; /* nobody will ever read it */
+    }
+  }
+  sp_buf_consume(&s->waiting, done);
+  if (s->waiting.length == 0 && s->left_out > 0) {
+    sp_buf_clear(&s->waiting);
+    note_left_out(d, s);
+  }
+}
+
+static void show(struct sw_driver *d, int to, const char *bytes, size_t n) {
+  struct sw_shown *s = &d->shown[to == STDERR_FILENO];
+  if (s->waiting.limit == 0) {
+    sp_buf_init(&s->waiting, SHOWN_BYTES + 2 * PATH_MAX);
+  }
+  if (s->left_out > 0 || s->waiting.failure || s->waiting.length + n > SHOWN_BYTES) {
+    s->left_out += (int64_t)n;
+  } else {
+    sp_buf_append(&s->waiting, bytes, n);
+  }
+  show_waiting(d, to);
+}
+
+void sw_driver_show(struct sw_driver *d) {
+  show_waiting(d, STDOUT_FILENO);
+  show_waiting(d, STDERR_FILENO);
+}
+
+void sw_driver_show_rest(struct sw_driver *d) {
+  for (int to = STDOUT_FILENO; to <= STDERR_FILENO; to++) {
+    struct sw_shown *s = &d->shown[to == STDERR_FILENO];
+    note_left_out(d, s);
+    (void)!sp_write_all(to, sp_buf_text(&s->waiting), s->waiting.length, "output", NULL);
+    sp_buf_free(&s->waiting);
+  }
+}
+
+/* ---- reading */
+
 /* Reads what is there; false at the end. */
 static bool drain(struct sw_output *o) {
   char bytes[READ_BYTES];
@@ -65,7 +124,7 @@ static bool drain(struct sw_output *o) {
     if (n <= 0) {
       return n < 0 && errno == EAGAIN;
     }
-    (void)!sp_write_all(o->to, bytes, (size_t)n, "output", NULL);
+    show(o->d, o->to, bytes, (size_t)n);
     keep(o, bytes, (size_t)n);
     if (o->to == STDERR_FILENO) {
       remember(o, bytes, (size_t)n);
