@@ -109,6 +109,7 @@ static void put_body(struct sp_buf *b, const struct sp_chronicle_entry *e) {
       put_recovery(b, e);
       return;
     case SP_CHRONICLE_CHECKPOINT:
+    case SP_CHRONICLE_REJECTED:
       put_checkpoint(b, e);
       return;
     case SP_CHRONICLE_DEATH:
@@ -221,6 +222,7 @@ bool sc_history_add(struct sc_history *h, const struct sp_chronicle_entry *e) {
     case SP_CHRONICLE_END:
       keep_text(h->end, sizeof h->end, e->text);
       return true;
+    case SP_CHRONICLE_REJECTED:
     case SP_CHRONICLE_LATE:
     case SP_CHRONICLE_SCALE:
     case SP_CHRONICLE_STOP:

@@ -128,12 +128,19 @@ struct search {
   struct sw_emit *e;  /* told what is passed over, after comparing all checksums; NULL: neither */
   char dir[PATH_MAX]; /* looked through last */
   size_t n_rejected;
+  struct sw_rejected *rejected; /* NULL: nobody wants them */
   char found[PATH_MAX];
 };
 
 static void tell_rejected(void *ctx, const char *name, const char *why) {
   struct search *s = ctx;
+  struct sw_rejected *r = s->rejected;
   s->n_rejected++;
+  if (r && r->n < SW_REJECTED_MAX) {
+    snprintf(r->at[r->n].path, sizeof r->at[r->n].path, "%.3800s/%.250s", s->dir, name);
+    snprintf(r->at[r->n].why, sizeof r->at[r->n].why, "%s", why);
+    r->n++;
+  }
   if (s->e) {
     sw_emit_text(s->e, SP_TEXT_WARNING, "checkpoint %s/%s is damaged and passed over: %s\n", s->dir,
                  name, why);
@@ -216,8 +223,8 @@ static sp_status search_run(struct search *s, const struct sp_job *job, const ch
 }
 
 static sp_status find(struct sw_emit *e, const struct sp_job *job, const char *which,
-                      char out[PATH_MAX], struct sp_err *err) {
-  struct search s = {.e = e};
+                      struct sw_rejected *rejected, char out[PATH_MAX], struct sp_err *err) {
+  struct search s = {.e = e, .rejected = rejected};
   bool by_name = !job || (strcmp(which, "last") != 0 && strcmp(which, "best") != 0);
   sp_status st = by_name ? resolve(&s, which, err) : search_run(&s, job, which, err);
   if (!st) {
@@ -227,10 +234,10 @@ static sp_status find(struct sw_emit *e, const struct sp_job *job, const char *w
 }
 
 sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *err) {
-  return find(NULL, NULL, path, out, err);
+  return find(NULL, NULL, path, NULL, out, err);
 }
 
 sp_status sw_find_whole_ckpt(struct sw_emit *e, const struct sp_job *job, const char *which,
-                             char out[PATH_MAX], struct sp_err *err) {
-  return find(e, job, which, out, err);
+                             struct sw_rejected *rejected, char out[PATH_MAX], struct sp_err *err) {
+  return find(e, job, which, rejected, out, err);
 }

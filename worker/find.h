@@ -2,16 +2,29 @@
 #ifndef SW_FIND_H
 #define SW_FIND_H
 
+#include <limits.h>
+
 #include "worker/emit.h"
 #include "worker/setup.h"
+
+enum { SW_REJECTED_MAX = 8, SW_REJECTED_WHY = 512 };
+
+/* Checkpoints that were passed over because they are damaged, the newest ones. */
+struct sw_rejected {
+  size_t n;
+  struct {
+    char path[PATH_MAX], why[SW_REJECTED_WHY];
+  } at[SW_REJECTED_MAX];
+};
 
 /* Resolves --ckpt_path: a path (see sw_ckpt_resolve), or "last" or "best" of the newest run of this
  * job's log directory. Where the newest is wanted, every checksum of it is compared, and of each
  * checkpoint that is passed over because it is damaged a warning says name and reason. A checkpoint
- * that is named is taken as it is, or fails when it is read. */
+ * that is named is taken as it is, or fails when it is read. rejected (NULL: nobody wants them)
+ * gets those that were passed over added, whether one is found or not. */
 SP_NODISCARD sp_status sw_find_whole_ckpt(struct sw_emit *e, const struct sp_job *job,
-                                          const char *which, char out[PATH_MAX],
-                                          struct sp_err *err);
+                                          const char *which, struct sw_rejected *rejected,
+                                          char out[PATH_MAX], struct sp_err *err);
 
 /* A checkpoint's own path or a file: itself. A directory above checkpoints: its newest run's newest
  * valid one. SP_ENOENT: there is none. */

@@ -78,7 +78,7 @@ static sp_status open_weights(struct eval *v, struct sp_err *err) {
     sw_emit_text(v->e, SP_TEXT_WARNING, "no --ckpt_path: these are untrained weights\n");
     return SP_OK;
   }
-  sp_status st = sw_find_whole_ckpt(v->e, job, job->root.ckpt_path, path, err);
+  sp_status st = sw_find_whole_ckpt(v->e, job, job->root.ckpt_path, NULL, path, err);
   return st ? st : sw_ckpt_load_weights(&v->s, path, err);
 }
 

@@ -13,6 +13,7 @@ static const char *const kind_words[] = {
     [SP_CHRONICLE_DEATH] = "death",
     [SP_CHRONICLE_RECOVERY] = "recovery",
     [SP_CHRONICLE_CHECKPOINT] = "checkpoint",
+    [SP_CHRONICLE_REJECTED] = "rejected",
     [SP_CHRONICLE_SCALE] = "scale",
     [SP_CHRONICLE_STALL] = "stall",
     [SP_CHRONICLE_LATE] = "late",

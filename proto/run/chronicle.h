@@ -33,6 +33,7 @@ typedef enum sp_chronicle_kind {
   SP_CHRONICLE_DEATH,      /* rank, pid, step, cause, text */
   SP_CHRONICLE_RECOVERY,   /* rank, step, next_step, recomputed, ms, source, text (who) */
   SP_CHRONICLE_CHECKPOINT, /* ok, step, path, ms, text (error) */
+  SP_CHRONICLE_REJECTED,   /* path, text (why): a damaged checkpoint that was passed over */
   SP_CHRONICLE_SCALE,      /* ranks asked for, step */
   SP_CHRONICLE_STALL,      /* rank, step, ms, text (phase) */
   SP_CHRONICLE_LATE,       /* rank, step, text: in the user's code for longer than ever */

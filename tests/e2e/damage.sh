@@ -35,6 +35,11 @@ for step in 10 8 6; do
 done
 [ "$(grep -c 'exp_avg.*CRC32C' again.log)" = 2 ] || fail "no reason: $(head -n 3 again.log)"
 grep -q 'going on from the older checkpoint .*/step-4 (step 4)' again.log || fail "step-4 not told"
+"$stoker" events root/lightning_logs/version_0 >events.txt
+for step in 10 8 6; do
+  [ "$(grep -c " rejected  *root/.*/step-$step: ." events.txt)" = 1 ] ||
+    fail "step-$step is not in the chronicle: $(cat events.txt)"
+done
 [ "$(state $ckpts/step-10-v1)" = "$whole" ] || fail "another state: $(ls $ckpts)"
 
 "$stoker" validate job.yaml --ckpt_path before >val.log 2>&1 || fail "val: $(tail -n 1 val.log)"

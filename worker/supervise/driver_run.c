@@ -117,6 +117,13 @@ static void chronicle_start(struct sw_driver *d) {
   e.source = d->run.from_slots ? "slots" : *d->run.resumed ? "checkpoint" : "start";
   e.path = *d->run.resumed ? d->run.resumed : NULL;
   sw_chronicle_append(&d->chronicle, &e);
+  for (size_t i = 0; i < d->run.rejected.n; i++) {
+    e = sp_chronicle_entry(SP_CHRONICLE_REJECTED);
+    e.generation = d->generation;
+    e.path = d->run.rejected.at[i].path;
+    e.text = d->run.rejected.at[i].why;
+    sw_chronicle_append(&d->chronicle, &e);
+  }
 }
 
 sp_status sw_driver_on_ready(struct sw_driver *d, const struct sp_ready *r, struct sp_err *err) {

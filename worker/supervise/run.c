@@ -16,7 +16,6 @@
 #include "proto/base/file.h"
 #include "proto/base/mem.h"
 #include "proto/run/run_file.h"
-#include "worker/find.h"
 #include "worker/logs.h"
 #include "worker/supervise/regions.h"
 
@@ -80,7 +79,8 @@ static sp_status new_regions(struct sw_run *run, struct sp_err *err) {
 static sp_status begin_new(struct sw_emit *e, const struct sp_job *job, struct sw_run *run,
                            struct sp_err *err) {
   const char *which = job->root.ckpt_path;
-  sp_status st = which ? sw_find_whole_ckpt(e, job, which, run->resumed, err) : SP_OK;
+  sp_status st =
+      which ? sw_find_whole_ckpt(e, job, which, &run->rejected, run->resumed, err) : SP_OK;
   return st ? st : new_regions(run, err);
 }
 
@@ -111,7 +111,8 @@ static sp_status take_checkpoint(struct sw_emit *e, const struct sp_job *job, st
                                  const struct sp_run_file *f, struct sp_err *err) {
   struct sp_err why = {0};
   sp_status st =
-      *f->ckpt_dir ? sw_find_whole_ckpt(e, job, f->ckpt_dir, run->resumed, &why) : SP_ENOENT;
+      *f->ckpt_dir ? sw_find_whole_ckpt(e, job, f->ckpt_dir, &run->rejected, run->resumed, &why)
+                   : SP_ENOENT;
   if (st) {
     *run->resumed = '\0';
     sw_emit_text(e, SP_TEXT_WARNING, "no checkpoint of %s can be used: from the beginning\n",

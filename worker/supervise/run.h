@@ -14,7 +14,7 @@
 
 #include "proto/base/clock.h"
 #include "proto/job/job.h"
-#include "worker/emit.h"
+#include "worker/find.h"
 
 enum { SW_BOOT_ID = 64 };
 
@@ -29,6 +29,7 @@ struct sw_run {
   bool goes_on;        /* in a directory of before */
   int lock_fd;         /* of dir; -1: not locked yet */
   struct sp_wall started;
+  struct sw_rejected rejected; /* on the way to `resumed` */
 };
 
 /* Decides by the job's resume and ckpt_path, and makes regions where none go on. Says what it found

@@ -76,6 +76,10 @@ static void test_entry_says_what_its_kind_has(void **state) {
   e.rank = -1;
   e.text = "the zygote exited with code 1";
   says(&e, "  at step 9: the zygote exited with code 1\n");
+  e = entry(SP_CHRONICLE_REJECTED, 1, -1);
+  e.path = "checkpoints/step-60";
+  e.text = "model.safetensors is cut";
+  says(&e, "  rejected    checkpoints/step-60: model.safetensors is cut\n");
   e = entry(SP_CHRONICLE_END, 1, 300);
   e.ok = 0;
   e.text = "poisoned";
