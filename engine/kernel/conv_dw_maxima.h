@@ -29,7 +29,8 @@ struct maxima {
   int64_t positions, cells;  /* of an image's channel: outputs, maxima */
   struct maxima_shape shape;
   struct plane plane;
-  real *planes, *x;         /* padded; the same with channels side by side */
+  real *x;                  /* padded, its channels side by side */
+  int64_t image;            /* its reals */
   real *chains, *ones;      /* [MAXIMA_CHANNELS][width], and the bias's */
   struct maxima_list *list; /* [MAXIMA_CHANNELS] */
   int32_t *start;           /* [MAXIMA_CHANNELS][oh + 1]: in the list, of each row of outputs */
@@ -90,9 +91,8 @@ static struct maxima maxima_of(const struct stk_conv_dw_args *a, char *scratch) 
   plane_set(&m.plane, 1, 1, rows, m.shape.pitch);
   m.plane.row0 = -s->pad_h;
   m.plane.col0 = -s->pad_w;
-  const int64_t plane = rows * m.shape.pitch * m.channels + PLANE_SLACK;
-  m.planes = carve(&c, plane, sizeof(real));
-  m.x = m.channels == 1 ? m.planes : carve(&c, plane + 8 * (m.channels + 1), sizeof(real));
+  m.image = rows * m.shape.pitch * m.channels + PLANE_SLACK + 8 * m.channels;
+  m.x = carve(&c, m.image, sizeof(real));
   m.chains = carve(&c, MAXIMA_CHANNELS * m.width, sizeof(real));
   m.ones = carve(&c, MAXIMA_CHANNELS, sizeof(real));
   m.list = carve(&c, MAXIMA_CHANNELS, sizeof *m.list);
@@ -116,6 +116,17 @@ static int64_t maxima_channel(const struct maxima *m, const struct maxima_job *j
   return image * m->a->s.co + j->group * m->outputs + j->co;
 }
 
+/* x with its channels side by side. The padding around it is +0 from the start; what is written
+ * beyond a row is +0 too, or is written again with the next row. */
+static void maxima_beside(const struct maxima *m, const real *x) {
+  const struct stk_conv_shape *s = &m->a->s;
+  real *to = m->x + (s->pad_h * m->shape.pitch + s->pad_w) * m->channels;
+  for (int64_t i = 0; i < s->h; i++) {
+    transpose(to, m->channels, x + i * s->w, s->h * s->w, m->channels, s->w);
+    to += m->shape.pitch * m->channels;
+  }
+}
+
 /* False: x is not finite. */
 static bool maxima_load(const struct maxima *m, const struct maxima_job *j, int64_t n) {
   const struct stk_conv_shape *s = &m->a->s;
@@ -132,10 +143,10 @@ static bool maxima_load(const struct maxima *m, const struct maxima_job *j, int6
   if (!maxima_is_finite(x, size)) {
     return false;
   }
-  plane_load(&m->plane, m->planes, (struct image){x, s->h, s->w}, m->channels, m->plane.rows,
-             (real)0);
-  if (m->x != m->planes) {
-    transpose(m->x, m->channels, m->planes, m->plane.channel, m->channels, m->plane.channel);
+  if (m->channels == 1) {
+    plane_load(&m->plane, m->x, (struct image){x, s->h, s->w}, 1, m->plane.rows, (real)0);
+  } else {
+    maxima_beside(m, x);
   }
   for (int64_t c = 0; c < j->n_co; c++) {
     m->next[c] = 0;
@@ -148,9 +159,9 @@ static bool maxima_load(const struct maxima *m, const struct maxima_job *j, int6
 /* ---- chains */
 
 /* The chains of `n_c` output channels from c on, of `rows` rows of the kernel from r and `vecs`
- * vectors from v, go on by n entries of each list. */
+ * vectors from v, go on by entries from .. to - 1 of what comes next in each list. */
 struct maxima_tile {
-  int64_t c, r, v, n;
+  int64_t c, r, v, from, to;
   bool ones;
 };
 
@@ -167,14 +178,14 @@ V_INLINE void maxima_chain(const struct maxima *m, const struct maxima_tile *t, 
     x[r] = m->x + (t->r + r) * step + t->v * 8;
   }
   for (int c = 0; c < n_c; c++) {
-    entry[c] = (const char *)(list[c].at + m->next[t->c + c]);
+    entry[c] = (const char *)(list[c].at + m->next[t->c + c] + t->from);
     sum[c] = m->ones[t->c + c];
     for (int i = 0; i < rows * vecs; i++) {
       acc[c * rows * vecs + i] =
           _mm256_loadu_ps(chains + c * m->width + (i / vecs * m->vecs + i % vecs) * 8);
     }
   }
-  for (int64_t k = 0; k < t->n; k++) {
+  for (int64_t k = 0; k < t->to - t->from; k++) {
     for (int c = 0; c < n_c; c++) {
       const int32_t *at = (const int32_t *)(const void *)entry[c] + k;
       const real g =
@@ -205,7 +216,7 @@ V_INLINE void maxima_chain(const struct maxima *m, const struct maxima_tile *t, 
 
 static void maxima_tile(const struct maxima *m, const struct maxima_tile *t, int64_t n_c,
                         int64_t rows, int64_t vecs) {
-  switch ((n_c * 4 + rows) * 8 + vecs) {
+  switch (t->from < t->to ? (n_c * 4 + rows) * 8 + vecs : 0) {
     MAXIMA_CASE(1, 1, 1)
     MAXIMA_CASE(1, 1, 2)
     MAXIMA_CASE(1, 1, 3)
@@ -256,12 +267,11 @@ static void maxima_advance(const struct maxima *m, int64_t n_co, int64_t k) {
       const int64_t rows = kh - r < 3 ? kh - r : 3;
       for (int64_t v = 0, left = m->vecs; left > 0;) {
         const int64_t vecs = plane_ceil_div(left, plane_ceil_div(left, 4));
-        maxima_tile(m, &(struct maxima_tile){c, r, v, common, r == 0 && v == 0}, n_c, rows, vecs);
+        struct maxima_tile t = {c, r, v, 0, common, r == 0 && v == 0};
+        maxima_tile(m, &t, n_c, rows, vecs);
         for (int64_t i = 0; i < n_c; i++) {
-          m->next[c + i] += common;
-          maxima_tile(m, &(struct maxima_tile){c + i, r, v, count[i] - common, r == 0 && v == 0}, 1,
-                      rows, vecs);
-          m->next[c + i] -= common;
+          t = (struct maxima_tile){c + i, r, v, common, count[i], t.ones};
+          maxima_tile(m, &t, 1, rows, vecs);
         }
         v += vecs;
         left -= vecs;
@@ -311,6 +321,7 @@ static bool maxima_flush(const struct maxima *m, const struct maxima_job *j, int
 static bool maxima_run(const struct maxima *m, const struct maxima_job *j) {
   const struct stk_conv_shape *s = &m->a->s;
   const int64_t chunk = STK_CONV_DW_CHUNK;
+  plane_fill(m->x, m->image, (real)0);
   plane_fill(m->chains, MAXIMA_CHANNELS * m->width, (real)0);
   plane_fill(m->ones, MAXIMA_CHANNELS, (real)0);
   for (int64_t n = j->k0 / m->positions; n * m->positions < j->k1; n++) {
