@@ -21,8 +21,10 @@
 #include "worker/logs.h"
 #include "worker/monitors.h"
 #include "worker/summary.h"
+#include "worker/supervise/identity.h"
 
-enum { STREAM_FD = 3, ARG_DIR = 0, ARG_PID, ARG_FLAGS, ARG_CKPT, ARG_JOB, N_ARGS, IDENTITY = 512 };
+enum { STREAM_FD = 3, ARG_DIR = 0, ARG_PID, ARG_FLAGS, ARG_CKPT, ARG_JOB, N_ARGS };
+enum { IDENTITY_LIMIT = 16 << 20 };
 
 void sw_zygote_fail(int stream, const struct sp_err *err) {
   struct sp_supervise m = {.kind = SP_SUPERVISE_FAILED, .u.failed = {err->status, err->text}};
@@ -119,32 +121,23 @@ static sp_status first_state(struct sw_zygote *z, struct sp_err *err) {
 static sp_status check_identity(struct sw_zygote *z, struct sp_err *err) {
   struct sw_ckpt_identity id;
   struct sw_hparams h;
-  char text[IDENTITY] = "";
-  void *p = NULL;
-  struct stk_memory memory = sw_regions_memory(&z->regions);
+  struct sp_buf text;
   sp_status st = sw_ckpt_identify(&z->s, &id, err);
-  st = st ? st : memory.get(memory.ctx, "identity", IDENTITY, &p, err);
   if (st) {
     return st;
   }
+  sp_buf_init(&text, IDENTITY_LIMIT);
   sw_hparams_get(z->s.module, &h);
-  int n = snprintf(text, sizeof text, "model %s, graph %s, arithmetic %d, precision %s, %d lanes",
-                   z->s.module->def->name, id.graph_hash, (int)id.numerics, id.precision,
-                   (int)id.lanes);
-  for (size_t i = 0; i < h.n && n > 0 && (size_t)n < sizeof text; i++) {
-    n += snprintf(text + n, sizeof text - (size_t)n, ", %s %s", h.pairs[i].key, h.pairs[i].value);
+  sp_buf_printf(&text, "model %s\n", z->s.module->def->name);
+  for (size_t i = 0; i < h.n; i++) {
+    sp_buf_printf(&text, "%s %s\n", h.pairs[i].key, h.pairs[i].value);
   }
-  char *there = p;
-  if (!*there) {
-    memcpy(there, text, sizeof text);
-  }
-  there[IDENTITY - 1] = '\0';
-  return strcmp(there, text) == 0
-             ? SP_OK
-             : sp_fail(err, SP_EMISMATCH,
-                       "the state in %s is of another job: there %.300s; here %.300s; start a new "
-                       "run, or go on with the job as it was",
-                       z->regions.dir, there, text);
+  sp_buf_printf(&text, "lanes %d\nprecision %s\narithmetic %d\ngraph %s\n", (int)id.lanes,
+                id.precision, (int)id.numerics, id.graph_hash);
+  st = sp_buf_check(&text, "the job's hyper-parameters", err);
+  st = st ? st : sw_identity_check(&z->regions, sp_buf_text(&text), err);
+  sp_buf_free(&text);
+  return st;
 }
 
 static sp_status check_checkpoint(struct sw_zygote *z, struct sp_err *err) {
