@@ -255,9 +255,28 @@ static void on_left(struct sw_step *s, struct sw_proc *p) {
   sw_close(s);
 }
 
+/* The zygote or the persister: stopped by a signal, it is replaced. */
+static void on_stopped_proc(struct sw_step *s) {
+  struct sw_proc *p = sw_proc_of_id(s->c, s->e->proc);
+  if (p && sw_role_of(s->c, p) != SW_ROLE_RANK && p->pid && p->state != SW_PROC_DYING) {
+    sw_proc_kill(s, p, s->e->cause_kind, s->e->text ? s->e->text : "made no progress");
+  }
+}
+
+static void on_alive(struct sw_step *s) {
+  struct sw_proc *z = &s->c->zygote;
+  if (z->state == SW_PROC_STARTING && z->id == s->e->proc) {
+    z->deadline_ns = sw_after(s->e->now_ns, s->c->config.zygote_ns);
+  }
+}
+
 static void on_hang(struct sw_step *s) {
   struct sw_core *c = s->c;
   const struct sw_event *e = s->e;
+  if (e->proc) {
+    on_stopped_proc(s);
+    return;
+  }
   if (e->rank < 0 || e->rank >= SW_RANKS_MAX || c->phase >= SW_PHASE_ENDING) {
     return;
   }
@@ -308,6 +327,7 @@ static bool is_own_fault(const struct sw_cause *cause) {
       cause->kind == SW_CAUSE_SIGNAL && (cause->number == SIGKILL || cause->number == SIGTERM ||
                                          cause->number == SIGINT || cause->number == SIGHUP);
   return cause->kind == SW_CAUSE_EXIT || cause->kind == SW_CAUSE_ERROR ||
+         cause->kind == SW_CAUSE_HANG ||
          (cause->kind == SW_CAUSE_SIGNAL && !outside);
 }
 
@@ -655,6 +675,9 @@ static void act_on(struct sw_step *s) {
       break;
     case SW_EV_HANG:
       on_hang(s);
+      break;
+    case SW_EV_ALIVE:
+      on_alive(s);
       break;
     case SW_EV_ORDER:
     case SW_EV_RECEIPT:

@@ -83,7 +83,9 @@ typedef enum sw_event_kind {
   SW_EV_LEFT,     /* proc, generation: the rank is outside of it, and touches nothing */
   SW_EV_FINISHED, /* proc: the lead's loop has ended, the end is committed; all its orders were told
                      before (SW_EV_ORDER) */
-  SW_EV_HANG, /* rank, cause_kind (HANG or STOPPED), text: a half sentence for sw_cause_of_kill */
+  SW_EV_HANG, /* rank, or proc where it is no rank's, cause_kind (HANG or STOPPED), text: a half
+                 sentence for sw_cause_of_kill */
+  SW_EV_ALIVE, /* proc: the zygote is not up yet, but gets on */
 
   SW_EV_ORDER,     /* order, slot: the committed page asks for a save; again is harmless. Numbers
                       grow by one */
@@ -210,7 +212,7 @@ struct sw_core_config {
   int64_t window_ns;  /* deaths within it are one; nothing opens sooner after a death (6 ms) */
   int64_t fork_ns;    /* from FORK to the pid (5 s); the zygote is killed when it takes longer */
   int64_t ready_ns;   /* from the pid, or JOIN, to READY (30 s) */
-  int64_t zygote_ns;  /* from START_ZYGOTE to UP (10 min) */
+  int64_t zygote_ns;  /* from START_ZYGOTE, or its newest ALIVE, to UP (10 min) */
   int64_t persist_ns; /* from FORK_PERSISTER to its exit (10 min) */
   int64_t
       backoff_ns;   /* second attempt without progress; then times 4 each, at most 30 s (100 ms) */

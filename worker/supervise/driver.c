@@ -13,7 +13,7 @@
 #include "proto/base/fault.h"
 #include "worker/supervise/zygote.h"
 
-enum { TICK_MS = 20, WATCH_TICKS = 5 }; /* the watch looks every 100 ms */
+enum { TICK_MS = 20, WATCH_TICKS = 5, OTHERS_TICKS = 50 }; /* looks every 100 ms, 1 s */
 
 static int64_t now_ns(void) {
   return sp_mono_now(sp_clock_system()).ns;
@@ -177,6 +177,9 @@ static void on_tick(uv_timer_t *t) {
   }
   if (++d->ticks % WATCH_TICKS == 0) {
     sw_driver_watch(d);
+  }
+  if (d->ticks % OTHERS_TICKS == 0) {
+    sw_driver_watch_others(d);
   }
   sw_driver_event(d, (struct sw_event){.kind = SW_EV_PROGRESS});
 }

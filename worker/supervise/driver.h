@@ -94,6 +94,7 @@ struct sw_driver {
   struct sw_chronicle chronicle;
   sp_control_server *control;
   struct sw_watch watch;
+  struct sw_life zygote_life, persister_life;
   int64_t deaths, recoveries;
   bool zygote_spoke; /* an error was reported of it: it did not just die */
   struct sw_core core;
@@ -180,6 +181,9 @@ void sw_driver_answer(struct sw_driver *d, const struct sw_action *a);
 /* ---- driver_watch.c: who hangs, who is slow */
 
 void sw_driver_watch(struct sw_driver *d);
+
+/* The zygote and the persister, every second. */
+void sw_driver_watch_others(struct sw_driver *d);
 
 /* ---- driver_run.c: the run's directory, what is told, what is published */
 

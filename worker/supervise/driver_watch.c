@@ -8,6 +8,8 @@
 
 #include "engine/comm/tree.h"
 #include "proto/base/clock.h"
+#include "proto/base/file.h"
+#include "proto/base/mem.h"
 #include "worker/supervise/driver.h"
 
 _Static_assert((int)SW_WATCH_RANKS == (int)STK_RANKS_MAX, "one page for each rank");
@@ -112,6 +114,94 @@ static void tell(struct sw_driver *d, sp_chronicle_kind kind, const struct sw_ve
   e.step = sw_books_committed(&d->books).step;
   e.text = v->text;
   sw_chronicle_append(&d->chronicle, &e);
+}
+
+/* ---- processes without a page */
+
+/* The sum of what follows names in a file of lines "NAME: NUMBER". */
+static int64_t sum_of(const char *path, const char *const *names, size_t n_names) {
+  char *text = NULL;
+  size_t n;
+  int64_t sum = 0;
+  if (sp_file_read(path, 1 << 16, &text, &n, NULL)) {
+    return 0;
+  }
+  for (size_t i = 0; i < n_names; i++) {
+    const char *line = strstr(text, names[i]);
+    sum += line ? strtoll(line + strlen(names[i]), NULL, 10) : 0;
+  }
+  sp_free(text);
+  return sum;
+}
+
+/* Bytes that the process holds, has read and written. */
+static int64_t bytes_of(int64_t pid) {
+  static const char *const held[] = {"VmRSS:", "VmSwap:"}, *const moved[] = {"rchar:", "wchar:"};
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%lld/status", (long long)pid);
+  int64_t kib = sum_of(path, held, 2);
+  snprintf(path, sizeof path, "/proc/%lld/io", (long long)pid);
+  return 1024 * kib + sum_of(path, moved, 2);
+}
+
+static bool is_stopped(int64_t pid) {
+  struct sw_watch_rank r = {0};
+  look_at_process(pid, false, &r);
+  return r.state == 'T';
+}
+
+/* The zygote's children while it is not up: who makes the first state. */
+static void look_at_children(int64_t pid, int64_t *bytes, bool *stopped) {
+  char path[64], *text = NULL, *rest = NULL;
+  size_t n;
+  snprintf(path, sizeof path, "/proc/%lld/task/%lld/children", (long long)pid, (long long)pid);
+  if (sp_file_read(path, 1 << 12, &text, &n, NULL)) {
+    return;
+  }
+  for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+    int64_t child = strtoll(word, NULL, 10);
+    *bytes += child > 1 ? bytes_of(child) : 0;
+    *stopped = *stopped || (child > 1 && is_stopped(child));
+  }
+  sp_free(text);
+}
+
+static void tell_zygote_late(struct sw_driver *d) {
+  struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_LATE);
+  e.generation = d->generation;
+  e.text = "the zygote has loaded nothing for a minute: the module's setup, an initialiser, or the "
+           "reader may loop; it is given 10 min before it is taken for hanging";
+  sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", e.text);
+  sw_chronicle_append(&d->chronicle, &e);
+}
+
+static void look_at_other(struct sw_driver *d, const struct sw_proc *p, struct sw_life *life) {
+  bool starts = p == &d->core.zygote && p->state == SW_PROC_STARTING;
+  if (p->pid == 0 || (p->state != SW_PROC_STARTING && p->state != SW_PROC_UP)) {
+    return;
+  }
+  bool stopped = is_stopped(p->pid);
+  int64_t bytes = starts ? bytes_of(p->pid) : 0;
+  if (starts) {
+    look_at_children(p->pid, &bytes, &stopped);
+  }
+  sw_life_verdict v = sw_watch_life(life, p->id, sp_mono_now(sp_clock_system()).ns, bytes, stopped);
+  if (v == SW_LIFE_STOPPED) {
+    sw_driver_event(d, (struct sw_event){.kind = SW_EV_HANG,
+                                         .rank = -1,
+                                         .proc = p->id,
+                                         .cause_kind = SW_CAUSE_STOPPED,
+                                         .text = "was stopped by a signal for more than a second"});
+  } else if (v == SW_LIFE_GROWS) {
+    sw_driver_event(d, (struct sw_event){.kind = SW_EV_ALIVE, .proc = p->id});
+  } else if (v == SW_LIFE_LATE && starts) {
+    tell_zygote_late(d);
+  }
+}
+
+void sw_driver_watch_others(struct sw_driver *d) {
+  look_at_other(d, &d->core.zygote, &d->zygote_life);
+  look_at_other(d, &d->core.persister, &d->persister_life);
 }
 
 void sw_driver_watch(struct sw_driver *d) {

@@ -7,6 +7,8 @@
 #include "proto/base/strutil.h"
 
 #define MS INT64_C(1000000)
+#define LIFE_LOOK_NS (2000 * MS)
+#define LIFE_LATE_NS (60000 * MS)
 
 enum {
   HANG_FACTOR = 5,    /* medians */
@@ -19,6 +21,7 @@ enum {
   LEARNED_STEPS = 3,
   WINDOW_STEPS = 8,
   WINDOW_NS = 800000000,
+  LIFE_BYTES = 65536, /* that are no fluctuation */
 };
 static const double slow_factor = 1.4, like_others = 1.25, least_part = 0.2;
 
@@ -389,6 +392,34 @@ static bool find_straggler(struct sw_watch *w, struct sw_verdict *v) {
     s->from_ns = w->now_ns;
   }
   return found >= 0;
+}
+
+/* ---- processes without a page */
+
+sw_life_verdict sw_watch_life(struct sw_life *l, uint32_t proc, int64_t now_ns, int64_t bytes,
+                              bool is_stopped) {
+  if (l->proc != proc) {
+    *l = (struct sw_life){.proc = proc, .last_ns = now_ns};
+  }
+  int64_t passed = now_ns - l->last_ns;
+  bool again = is_stopped && l->was_stopped;
+  l->now_ns += passed < LIFE_LOOK_NS ? passed : LIFE_LOOK_NS;
+  l->last_ns = now_ns;
+  l->was_stopped = is_stopped;
+  if (again) {
+    return SW_LIFE_STOPPED;
+  }
+  if (bytes >= l->most + LIFE_BYTES) {
+    l->most = bytes;
+    l->changed_ns = l->now_ns;
+    l->said_late = false;
+    return SW_LIFE_GROWS;
+  }
+  if (!l->said_late && l->now_ns - l->changed_ns > LIFE_LATE_NS) {
+    l->said_late = true;
+    return SW_LIFE_LATE;
+  }
+  return SW_LIFE_STILL;
 }
 
 /* ---- */

@@ -122,6 +122,25 @@ void sw_watch_open(struct sw_watch *w, int32_t n_ranks);
 void sw_watch_look(struct sw_watch *w, int64_t now_ns, const struct sw_watch_rank *ranks, int32_t n,
                    struct sw_verdict *v);
 
+/* A process without a page, looked at every second or so: what it has done so far is a number of
+ * bytes (memory that it touched, read and written) that grows while it gets on. */
+struct sw_life {
+  uint32_t proc; /* that the rest is of */
+  int64_t most;  /* bytes so far */
+  int64_t now_ns, last_ns, changed_ns; /* watched time, as above; the last look */
+  bool was_stopped, said_late;
+};
+
+typedef enum sw_life_verdict {
+  SW_LIFE_STILL,
+  SW_LIFE_GROWS,
+  SW_LIFE_LATE,    /* still for a minute: once */
+  SW_LIFE_STOPPED, /* by a signal, at two looks in a row */
+} sw_life_verdict;
+
+sw_life_verdict sw_watch_life(struct sw_life *l, uint32_t proc, int64_t now_ns, int64_t bytes,
+                              bool is_stopped);
+
 /* What a step takes, in nanoseconds; 0: not learned yet. */
 int64_t sw_watch_step_ns(const struct sw_watch *w);
 

@@ -473,6 +473,48 @@ static void test_core_fork_without_an_answer_kills_the_zygote(void **state) {
   drive_said(&d, "(died); (retry)");
 }
 
+/* Deadlines of a start go by what moves: a large state may take long. */
+static void test_core_zygote_that_gets_on_is_waited_for_and_one_that_does_not_ends_it(
+    void **state) {
+  (void)state;
+  static struct drive d;
+  const int64_t minute = 60000 * (int64_t)DRIVE_MS;
+  drive_init(&d, 1, 1);
+  EV(.kind = SW_EV_START);
+  drive_proc(&d, SW_EV_PID, 1);
+  d.said[0] = '\0';
+  for (int i = 0; i < 10; i++) {
+    d.now_ns += 9 * minute;
+    drive_proc(&d, SW_EV_ALIVE, 1);
+    drive_said(&d, "");
+  }
+  d.now_ns += 11 * minute;
+  EV(.kind = SW_EV_TIMER);
+  drive_said(&d, "(killed); kill #1");
+  drive_killed(&d, 1, SIGKILL);
+  drive_said(&d, "(died); end start-error 2"); /* the next one would hang as well */
+  assert_non_null(strstr(drive_text(&d, -1), "nothing of it moved"));
+}
+
+static void test_core_zygote_that_is_stopped_is_started_anew(void **state) {
+  (void)state;
+  static struct drive d;
+  drive_open(&d, 2, 2);
+  EV(.kind = SW_EV_HANG, .rank = -1, .proc = 1, .cause_kind = SW_CAUSE_STOPPED,
+     .text = "was stopped by a signal");
+  EV(.kind = SW_EV_HANG, .rank = -1, .proc = 1, .cause_kind = SW_CAUSE_STOPPED,
+     .text = "was stopped by a signal");
+  drive_said(&d, "(killed); kill #1");
+  drive_killed(&d, 1, SIGKILL);
+  drive_said(&d, "(died); zygote #4");
+  EV(.kind = SW_EV_HANG, .rank = -1, .proc = 2, .cause_kind = SW_CAUSE_STOPPED, .text = "no");
+  drive_said(&d, ""); /* a rank's is told by its rank */
+  assert_int_equal(d.core.phase, SW_PHASE_RUNNING);
+  drive_proc(&d, SW_EV_PID, 4);
+  drive_proc(&d, SW_EV_UP, 4);
+  finish(&d);
+}
+
 /* ---- hangs */
 
 static void test_core_hanging_rank_gets_a_short_grace(void **state) {
@@ -783,6 +825,8 @@ int main(void) {
       tt_test(test_core_zygote_death_in_training_changes_no_generation),
       tt_test(test_core_zygote_that_keeps_dying_ends_it_only_when_needed),
       tt_test(test_core_fork_without_an_answer_kills_the_zygote),
+      tt_test(test_core_zygote_that_gets_on_is_waited_for_and_one_that_does_not_ends_it),
+      tt_test(test_core_zygote_that_is_stopped_is_started_anew),
       tt_test(test_core_hanging_rank_gets_a_short_grace),
       tt_test(test_core_hanging_rank_that_leaves_survives),
       tt_test(test_core_scale_up_happens_at_a_step_edge),

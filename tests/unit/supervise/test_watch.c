@@ -431,6 +431,40 @@ static void test_watch_without_a_generation_only_stops_are_seen(void **state) {
   assert_int_equal(m.verdict.rank, 1);
 }
 
+static void test_watch_life_goes_by_what_moves(void **state) {
+  (void)state;
+  struct sw_life l = {0};
+  const int64_t s = INT64_C(1000) * MS;
+  int64_t now = 77 * s, bytes = 1 << 20;
+  int late = 0;
+  assert_int_equal(sw_watch_life(&l, 5, now, bytes, false), SW_LIFE_GROWS);
+  for (int i = 0; i < 300; i++) {
+    bytes += i % 50 == 0 ? 1 << 20 : i % 2 ? 4096 : -4096; /* pages come and go */
+    sw_life_verdict v = sw_watch_life(&l, 5, now += s, bytes, false);
+    assert_int_equal(v, i % 50 == 0 ? SW_LIFE_GROWS : SW_LIFE_STILL);
+  }
+  for (int i = 0; i < 300; i++) {
+    sw_life_verdict v = sw_watch_life(&l, 5, now += s, bytes, false);
+    late += v == SW_LIFE_LATE;
+    assert_true(v == SW_LIFE_STILL || (v == SW_LIFE_LATE && i >= 9 && i <= 13));
+  }
+  assert_int_equal(late, 1);
+  assert_int_equal(sw_watch_life(&l, 6, now += s, bytes, false), SW_LIFE_GROWS); /* another one */
+  assert_int_equal(sw_watch_life(&l, 6, now += 3600 * s, bytes, false), SW_LIFE_STILL); /* slept */
+}
+
+static void test_watch_life_stopped_twice_in_a_row_is_named(void **state) {
+  (void)state;
+  struct sw_life l = {0};
+  const int64_t s = INT64_C(1000) * MS;
+  for (int i = 1; i < 9; i++) {
+    assert_int_not_equal(sw_watch_life(&l, 5, i * s, 0, i % 2), SW_LIFE_STOPPED);
+  }
+  assert_int_not_equal(sw_watch_life(&l, 5, 10 * s, 0, true), SW_LIFE_STOPPED);
+  assert_int_not_equal(sw_watch_life(&l, 6, 11 * s, 0, true), SW_LIFE_STOPPED);
+  assert_int_equal(sw_watch_life(&l, 6, 12 * s, 0, true), SW_LIFE_STOPPED);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_watch_undisturbed_ranks_are_never_named),
@@ -445,6 +479,8 @@ int main(void) {
       tt_test(test_watch_slow_rank_is_named_within_20_steps),
       tt_test(test_watch_rank_with_more_lanes_is_no_straggler),
       tt_test(test_watch_without_a_generation_only_stops_are_seen),
+      tt_test(test_watch_life_goes_by_what_moves),
+      tt_test(test_watch_life_stopped_twice_in_a_row_is_named),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
