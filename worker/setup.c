@@ -425,6 +425,7 @@ static sp_status make_session(struct sw_setup *s, struct sp_err *err) {
                                  .in_place = true,
                                  .detect_anomaly = t->detect_anomaly,
                                  .audit = t->audit,
+                                 .tune_threads = t->threads == SP_INT_AUTO,
                                  .memory = &s->memory,
                                  .optimizer = &s->job->optimizer};
   if (t->profiler == SP_PROFILER_SIMPLE) {

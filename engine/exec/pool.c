@@ -55,6 +55,7 @@ struct stk_pool {
   _Alignas(LINE) atomic_uint ticket;
   atomic_uint waiting; /* 1 while the caller sleeps */
   atomic_int sleepers; /* workers asleep or about to be */
+  atomic_uint limit;   /* threads that take part; the others sleep on this word */
   atomic_bool stop;
   stk_pool_fn fn;
   void *ctx;
@@ -108,13 +109,20 @@ static void take_chunks(stk_pool *pool, int thread) {
   }
 }
 
-/* Waits for an open generation other than *seen and joins it. False: the pool ends. */
-static bool worker_join(stk_pool *pool, unsigned *seen) {
+/* Waits for an open generation other than *seen and joins it. False: the pool ends. Who has just
+ * been left out by a limit may join once more: it takes chunks as anybody. */
+static bool worker_join(stk_pool *pool, unsigned index, unsigned *seen) {
   uint64_t begin = __rdtsc();
   for (;;) {
     unsigned ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
     if (atomic_load_explicit(&pool->stop, memory_order_relaxed)) {
       return false;
+    }
+    const unsigned limit = atomic_load_explicit(&pool->limit, memory_order_relaxed);
+    if (index >= limit) {
+      futex_wait(&pool->limit, limit);
+      begin = __rdtsc();
+      continue;
     }
     if ((ticket & OPEN) && ticket_generation(ticket) != *seen) {
       if (atomic_compare_exchange_weak(&pool->ticket, &ticket, ticket + 1)) {
@@ -141,7 +149,7 @@ static void *worker_main(void *arg) {
   const struct worker *self = arg;
   stk_pool *pool = self->pool;
   unsigned seen = 0;
-  while (worker_join(pool, &seen)) {
+  while (worker_join(pool, (unsigned)self->index, &seen)) {
     stk_fp_enter();
     take_chunks(pool, self->index);
     const unsigned left = atomic_fetch_sub(&pool->ticket, 1) - 1;
@@ -175,12 +183,13 @@ void stk_pool_run(stk_pool *pool, stk_pool_fn fn, void *ctx, int64_t n_units) {
     return;
   }
   const uint32_t previous = stk_fp_enter();
-  if (n_units == 1 || pool->n_started == 0) {
+  const int limit = (int)atomic_load_explicit(&pool->limit, memory_order_relaxed);
+  pool->n_shares = pool->n_started < limit ? pool->n_started + 1 : limit;
+  if (n_units == 1 || pool->n_shares == 1) {
     fn(ctx, 0, n_units, 0);
     stk_fp_leave(previous);
     return;
   }
-  pool->n_shares = pool->n_started + 1;
   const int64_t most = (int64_t)pool->n_shares * CHUNKS_PER_THREAD;
   pool->fn = fn;
   pool->ctx = ctx;
@@ -193,7 +202,7 @@ void stk_pool_run(stk_pool *pool, stk_pool_fn fn, void *ctx, int64_t n_units) {
   const unsigned generation = (ticket_generation(ticket) + 1) & 0xffff;
   atomic_store(&pool->ticket, generation << GENERATION_SHIFT | OPEN);
   if (atomic_load(&pool->sleepers) > 0) {
-    futex_wake(&pool->ticket, (int)(n_units - 1 < pool->n_started ? n_units - 1 : INT_MAX));
+    futex_wake(&pool->ticket, (int)(n_units < pool->n_shares ? n_units - 1 : INT_MAX));
   }
   take_chunks(pool, 0);
   caller_wait(pool);
@@ -271,6 +280,7 @@ sp_status stk_pool_make(int n_threads, bool pin, stk_pool **out_pool, struct sp_
   pool->n_threads = n_threads;
   pool->shares = (struct share *)(void *)((uint8_t *)pool + shares);
   pool->pin = pin;
+  atomic_store(&pool->limit, (unsigned)n_threads);
   *out_pool = pool;
   return SP_OK;
 }
@@ -309,8 +319,17 @@ sp_status stk_pool_new(int n_threads, bool pin, stk_pool **out_pool, struct sp_e
   return SP_OK;
 }
 
+void stk_pool_limit(stk_pool *pool, int n) {
+  const unsigned limit = n < 1 ? 1 : (unsigned)n;
+  if (limit != atomic_load_explicit(&pool->limit, memory_order_relaxed)) {
+    atomic_store(&pool->limit, limit);
+    futex_wake(&pool->limit, INT_MAX);
+  }
+}
+
 void stk_pool_stop(stk_pool *pool) {
   atomic_store(&pool->stop, true);
+  stk_pool_limit(pool, INT_MAX);
   atomic_fetch_add(&pool->ticket, 1u << GENERATION_SHIFT); /* a sleeper's value is stale now */
   futex_wake(&pool->ticket, INT_MAX);
   for (int i = 0; i < pool->n_started; i++) {
@@ -322,6 +341,7 @@ void stk_pool_stop(stk_pool *pool) {
   pool->n_started = 0;
   pool->pinned = false;
   atomic_store(&pool->ticket, 0);
+  atomic_store(&pool->limit, (unsigned)pool->n_threads);
   atomic_store(&pool->stop, false);
 }
 

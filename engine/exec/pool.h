@@ -46,6 +46,10 @@ SP_NODISCARD sp_status stk_pool_make(int n_threads, bool pin, stk_pool **out_poo
  * the caller may use now, if they are as many; threads from before are ended first. */
 SP_NODISCARD sp_status stk_pool_start(stk_pool *pool, int n_threads, struct sp_err *err);
 
+/* The next runs are shared by at most n of the threads that were started, the caller included; the
+ * others sleep. n < 1 counts as 1; stk_pool_start ends the limit. */
+void stk_pool_limit(stk_pool *pool, int n);
+
 /* Ends and joins the threads; runs happen in the caller again. */
 void stk_pool_stop(stk_pool *pool);
 

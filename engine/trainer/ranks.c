@@ -160,6 +160,7 @@ sp_status stk_session_join(stk_session *s, const struct stk_membership *m, struc
   s->m = *m;
   const int32_t threads = m->n_threads > 0 ? m->n_threads : stk_pool_n_threads(s->c.pool);
   s->spin = (int64_t)threads * m->n_ranks <= (m->n_cpus > 0 ? m->n_cpus : stk_cpu_count());
+  stk_tuner_init(&s->tuner, s->c.tune_threads ? threads : 1);
   lay_out(s);
   st = m->n_ranks == 1 ? buffers_alone(s, err) : buffers_shared(s, err);
   for (int32_t i = 0; !st && m->n_ranks == 1 && i < s->reduce.n_parts; i++) {

@@ -34,6 +34,7 @@ struct stk_session_config {
   int64_t recompute; /* bytes of activations to keep, or STK_RECOMPUTE_OFF, STK_RECOMPUTE_CHEAP */
   bool detect_anomaly;
   bool audit;                    /* keep what stk_session_audit needs */
+  bool tune_threads;             /* steps may take fewer threads where that is faster */
   struct stk_profiler *profiler; /* borrowed; NULL: none */
   const struct stk_memory *memory;
 };

@@ -4,6 +4,7 @@
 
 #include "engine/comm/group.h"
 #include "engine/comm/reduce.h"
+#include "engine/exec/tuner.h"
 #include "engine/trainer/session.h"
 
 enum { STK_SESSION_PROGRAMS = 64, STK_SESSION_LEVELS = 64 };
@@ -60,6 +61,7 @@ struct stk_session {
   double *own_sums;          /* squares per chunk, alone */
   struct stk_acc *epoch_acc; /* of a follower: as stk_window's */
   struct stk_reduce reduce;
+  struct stk_tuner tuner;
 };
 
 /* session.c */

@@ -7,6 +7,7 @@
 
 #include "engine/exec/fpenv.h"
 #include "engine/ops/ops.h"
+#include "proto/base/clock.h"
 #include "proto/base/fault.h"
 
 /* ---- running */
@@ -212,7 +213,11 @@ static sp_status fault(int code, struct sp_err *err) {
 sp_status stk_step_lanes(stk_session *s, const struct stk_window *w,
                          const struct stk_graph **out_graph, struct sp_err *err) {
   int32_t start[STK_SESSION_LEVELS], depth = 0;
+  const int64_t began = sp_mono_now(sp_clock_system()).ns;
   sp_status st = fault(SP_FAULT("step.begin"), err);
+  if (s->c.tune_threads) {
+    stk_pool_limit(s->c.pool, s->tuner.now);
+  }
   for (int32_t lane = s->lane_lo; lane < s->lane_hi && !st; lane++) {
     st = lane_gradient(s, w, lane, s->grad[depth], out_graph, err);
     start[depth++] = lane;
@@ -224,6 +229,7 @@ sp_status stk_step_lanes(stk_session *s, const struct stk_window *w,
       st = fault(SP_FAULT("step.lane"), err);
     }
   }
+  stk_tuner_took(&s->tuner, sp_mono_now(sp_clock_system()).ns - began);
   return st ? st : fault(SP_FAULT("step.reduce"), err);
 }
 

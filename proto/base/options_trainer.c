@@ -188,9 +188,9 @@ static const struct sp_opt trainer_rows[] = {
         .help = "N, the number of processes that share the lanes: 1 to trainer.lanes. auto is "
                 "devices. The result does not depend on it. Also --ranks N."),
     ROW(INT, threads, .def = "auto", .flags = SP_OPT_AUTO, .min = 1, .max = 1024,
-        .help = "Threads that compute. auto: what CPU affinity and the cgroup's quota allow. The "
-                "result "
-                "does not depend on it."),
+        .help = "Threads that compute. auto: what CPU affinity and the cgroup's quota allow, or "
+                "fewer where short steps are faster with fewer, which is tried from time to time. "
+                "The result does not depend on it."),
     ROW(ENUM, kernels, .def = "auto", .choices = "auto|ref|avx2|avx512",
         .help = "Instruction set of the kernels. The result does not depend on it."),
     ROW(SIZE, recompute, .def = "none", .flags = SP_OPT_NONE | SP_OPT_AUTO, .min = 1,

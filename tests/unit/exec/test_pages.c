@@ -71,8 +71,8 @@ static void test_touch_leaves_few_faults_for_the_writes(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_alloc_is_zeroed_and_aligned_at_any_size),
-      cmocka_unit_test(test_touch_leaves_few_faults_for_the_writes),
+      tt_test(test_alloc_is_zeroed_and_aligned_at_any_size),
+      tt_test(test_touch_leaves_few_faults_for_the_writes),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

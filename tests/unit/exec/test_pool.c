@@ -57,6 +57,31 @@ static void add(void *ctx, int64_t lo, int64_t hi, int thread) {
   }
 }
 
+/* With a limit of one everything is the caller's; with any, everything is done. */
+static void test_pool_limits_leave_no_unit_out(void **state) {
+  (void)state;
+  stk_pool *pool;
+  assert_int_equal(stk_pool_new(5, false, &pool, NULL), SP_OK);
+  for (int i = 0; i < 200; i++) {
+    static struct seen s;
+    const int limit = i * 7 % 8;
+    memset(&s, 0, sizeof s);
+    s.n_threads = limit <= 1 ? 1 : 5;
+    stk_pool_limit(pool, limit);
+    stk_pool_run(pool, mark, &s, UNITS);
+    assert_int_equal(atomic_load(&s.wrong), 0);
+    for (int64_t u = 0; u < UNITS; u++) {
+      assert_int_equal(atomic_load(&s.times[u]), 1);
+    }
+    if (i % 50 == 49) {
+      stk_pool_limit(pool, 2);
+      assert_int_equal(stk_pool_start(pool, 5, NULL), SP_OK); /* nobody is left asleep */
+    }
+  }
+  stk_pool_limit(pool, 1);
+  stk_pool_free(pool);
+}
+
 /* Plain memory, written by whichever thread had the unit before: run orders them all. */
 static void test_pool_many_runs_see_each_other_s_writes(void **state) {
   (void)state;
@@ -128,6 +153,7 @@ static void test_fpenv_flushes_denormals(void **state) {
 int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_pool_any_thread_count_does_each_unit_once),
+      tt_test(test_pool_limits_leave_no_unit_out),
       tt_test(test_pool_many_runs_see_each_other_s_writes),
       tt_test(test_pool_run_leaves_the_caller_s_environment),
       tt_test(test_pool_bad_thread_count_is_refused),
