@@ -36,9 +36,11 @@ function(stoker_test_executable target)
     C_VISIBILITY_PRESET hidden)
 endfunction()
 
-# Sanitizers cost a factor of two to ten.
+# Sanitizers cost a factor of two to ten, that of threads up to fifty.
 set(test_timeout 60)
-if(STOKER_SANITIZE)
+if(STOKER_SANITIZE MATCHES thread)
+  set(test_timeout 900)
+elseif(STOKER_SANITIZE)
   set(test_timeout 300)
 endif()
 
