@@ -330,6 +330,24 @@ static void tick(struct world *w) {
   queue(w, TICK, NOBODY, between(w, 3 * MS, 8 * MS));
 }
 
+/* The zygote and the persister are looked at every second or so. */
+static void watch_others(struct world *w) {
+  static const sw_role roles[] = {SW_ROLE_ZYGOTE, SW_ROLE_PERSISTER};
+  for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+    int who = live(w, roles[i], 0);
+    if (who != NOBODY && w->all[who].is_stopped && one_in(w, 5)) {
+      w->report->n_hangs++;
+      deliver(w,
+              (struct sw_event){.kind = SW_EV_HANG,
+                                .rank = -1,
+                                .proc = w->all[who].proc,
+                                .cause_kind = SW_CAUSE_STOPPED,
+                                .text = "was stopped"},
+              0);
+    }
+  }
+}
+
 static void watch(struct world *w) {
   bool stalls =
       w->open && !w->abort && !w->finished && w->now_ns - (int64_t)w->last_commit_ns > 1 * S;
@@ -348,6 +366,7 @@ static void watch(struct world *w) {
       break;
     }
   }
+  watch_others(w);
   queue(w, WATCH, NOBODY, 200 * MS);
 }
 
