@@ -287,7 +287,7 @@ static void expire(struct sw_step *s, struct sw_proc *p) {
   const char *why = p->state == SW_PROC_INSIDE     ? "did not leave its generation in time"
                     : p->state == SW_PROC_QUITTING ? "did not end when told to"
                     : p == &s->c->persister        ? "did not finish a save in time"
-                    : p == &s->c->zygote           ? "did not get ready, and nothing of it moved"
+                    : p == &s->c->zygote           ? "stood still before it was ready"
                                                    : "did not get ready in time";
   sw_proc_kill(s, p, SW_CAUSE_HANG, why);
 }
