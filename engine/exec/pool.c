@@ -32,7 +32,7 @@
 
 enum {
   LINE = 64,
-  CHUNKS_PER_THREAD = 4,
+  CHUNKS_PER_THREAD = 8,
   SPIN_CYCLES = 60000, /* of the time-stamp counter: about 20 us */
   INSIDE = 0x7fff,     /* ticket: workers inside */
   OPEN = 0x8000,
