@@ -34,7 +34,7 @@ class Hunt:
     def __init__(self, lab, rng, n_kills, ranks):
         self.lab, self.rng, self.wanted, self.ranks = lab, rng, n_kills, ranks
         self.killed = {}
-        self.n_fds = []
+        self.n_fds = {}  # by the number of ranks
         self.recovered = 0
 
     def n(self):
@@ -120,14 +120,16 @@ class Hunt:
             before = self.chronicle("recovery")
             if self.one_round():
                 self.wait_for("recovery", before + 1)
-                self.n_fds.append(self.lab.count_fds())
+                ranks = len(self.lab.children("stoker-rank"))
+                self.n_fds.setdefault(ranks, []).append(self.lab.count_fds())
 
 
-def check_fds(counts):
-    """Descriptors of the supervisor: a leak of one per death would show."""
-    third = len(counts) // 3
-    if third >= 5 and min(counts[-third:]) > max(counts[:third]):
-        raise Failed(f"the supervisor's descriptors grow: {counts}")
+def check_fds(n_fds):
+    """Descriptors of the supervisor per number of ranks: a leak of one per death would show."""
+    for ranks, counts in n_fds.items():
+        third = len(counts) // 3
+        if third >= 5 and min(counts[-third:]) > max(counts[:third]):
+            raise Failed(f"with {ranks} ranks the supervisor's descriptors grow: {counts}")
 
 
 def undisturbed(bin_dir, work, steps):
