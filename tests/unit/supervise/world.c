@@ -658,10 +658,26 @@ static void carry_out(struct world *w, const struct sw_action *a) {
 /* ---- the loop */
 
 static void note_event(struct world *w, const struct sw_event *e) {
-  static const char *const names[] = {"start",     "timer",    "progress",    "pid",   "failed",
-                                      "eof",       "exit",     "written",     "up",    "ready",
-                                      "left",      "finished", "hang",        "order", "receipt",
-                                      "published", "stop",     "client-gone", "scale"};
+  static const char *const names[] = {[SW_EV_START] = "start",
+                                      [SW_EV_TIMER] = "timer",
+                                      [SW_EV_PROGRESS] = "progress",
+                                      [SW_EV_PID] = "pid",
+                                      [SW_EV_FAILED] = "failed",
+                                      [SW_EV_EOF] = "eof",
+                                      [SW_EV_EXIT] = "exit",
+                                      [SW_EV_WRITTEN] = "written",
+                                      [SW_EV_UP] = "up",
+                                      [SW_EV_READY] = "ready",
+                                      [SW_EV_LEFT] = "left",
+                                      [SW_EV_FINISHED] = "finished",
+                                      [SW_EV_HANG] = "hang",
+                                      [SW_EV_ALIVE] = "alive",
+                                      [SW_EV_ORDER] = "order",
+                                      [SW_EV_RECEIPT] = "receipt",
+                                      [SW_EV_PUBLISHED] = "published",
+                                      [SW_EV_STOP] = "stop",
+                                      [SW_EV_CLIENT_GONE] = "client-gone",
+                                      [SW_EV_SCALE] = "scale"};
   snprintf(story_line(w), 160, "%9.3f ms  %s #%u pid %lld g%u r%d n%d status %d/%d commits %llu",
            (double)w->now_ns / 1e6, names[e->kind], e->proc, (long long)e->pid, e->generation,
            (int)e->rank, (int)e->n_ranks, (int)e->status, e->wait_status,
