@@ -222,8 +222,8 @@ static sp_status search_run(struct search *s, const struct sp_job *job, const ch
                                     : stk_ckpt_find(parent, which, s->found, err);
 }
 
-static sp_status find(struct sw_emit *e, const struct sp_job *job, const char *which,
-                      struct sw_rejected *rejected, char out[PATH_MAX], struct sp_err *err) {
+sp_status sw_find_whole_ckpt(struct sw_emit *e, const struct sp_job *job, const char *which,
+                             struct sw_rejected *rejected, char out[PATH_MAX], struct sp_err *err) {
   struct search s = {.e = e, .rejected = rejected};
   bool by_name = !job || (strcmp(which, "last") != 0 && strcmp(which, "best") != 0);
   sp_status st = by_name ? resolve(&s, which, err) : search_run(&s, job, which, err);
@@ -234,10 +234,5 @@ static sp_status find(struct sw_emit *e, const struct sp_job *job, const char *w
 }
 
 sp_status sw_ckpt_resolve(const char *path, char out[PATH_MAX], struct sp_err *err) {
-  return find(NULL, NULL, path, NULL, out, err);
-}
-
-sp_status sw_find_whole_ckpt(struct sw_emit *e, const struct sp_job *job, const char *which,
-                             struct sw_rejected *rejected, char out[PATH_MAX], struct sp_err *err) {
-  return find(e, job, which, rejected, out, err);
+  return sw_find_whole_ckpt(NULL, NULL, path, NULL, out, err);
 }

@@ -24,7 +24,7 @@ static void rest(struct stk_tuner *t) {
   begin_trial(t, t->best);
   t->rests = REST;
   t->direction = 0;
-  t->moved = 0;
+  t->has_moved = false;
 }
 
 static int neighbour(const struct stk_tuner *t, int direction) {
@@ -32,16 +32,23 @@ static int neighbour(const struct stk_tuner *t, int direction) {
   return direction < 0 ? (t->best + 1) / 2 : twice;
 }
 
-/* The next trial in this direction, or the other one, or none. */
-static void go(struct stk_tuner *t, int direction) {
+static void try_next(struct stk_tuner *t, int direction);
+
+/* Nothing more is won this way: doubling is tried where halving won nothing at all. */
+static void turn(struct stk_tuner *t) {
+  if (t->direction < 0 && !t->has_moved && neighbour(t, 1) != t->best) {
+    try_next(t, 1);
+  } else {
+    rest(t);
+  }
+}
+
+static void try_next(struct stk_tuner *t, int direction) {
   t->direction = direction;
   if (neighbour(t, direction) != t->best) {
     begin_trial(t, neighbour(t, direction));
-  } else if (direction < 0 && !t->moved && neighbour(t, 1) != t->best) {
-    t->direction = 1;
-    begin_trial(t, neighbour(t, 1));
   } else {
-    rest(t);
+    turn(t);
   }
 }
 
@@ -51,17 +58,15 @@ static void judge(struct stk_tuner *t) {
     if (t->best == t->most && t->best_ns > LONG_NS) {
       rest(t);
     } else {
-      go(t, -1);
+      try_next(t, -1);
     }
   } else if (t->least_ns < t->best_ns - t->best_ns / WIN) {
     t->best = t->now;
     t->best_ns = t->least_ns;
-    t->moved = 1;
-    go(t, t->direction);
-  } else if (t->direction < 0 && !t->moved && neighbour(t, 1) != t->best) {
-    go(t, 1);
+    t->has_moved = true;
+    try_next(t, t->direction);
   } else {
-    rest(t);
+    turn(t);
   }
 }
 

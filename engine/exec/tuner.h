@@ -15,16 +15,17 @@
 #ifndef STK_EXEC_TUNER_H
 #define STK_EXEC_TUNER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct stk_tuner {
   int most, now, best; /* threads: to be had, of the next step, of the fastest trial */
   int direction;       /* -1 halving, +1 doubling, 0 measuring where it stands */
-  int steps;           /* of the trial, or of the rest */
+  int steps;           /* of the trial */
   int64_t least_ns;    /* of the trial */
   int64_t best_ns;
-  int rests; /* steps still to rest */
-  int moved; /* since the last rest */
+  int rests;      /* steps still to rest */
+  bool has_moved; /* since the last rest */
 };
 
 /* Begins with all; most < 2: it stays there. */

@@ -727,8 +727,7 @@ static void dx_prefetch(const struct stk_conv_dx_args *a, int64_t channel, int64
   }
 }
 
-static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
-  const struct stk_conv_dx_args *a = args;
+static void dx_dense(const struct stk_conv_dx_args *a, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_conv_shape *s = &a->s;
   struct phase *phases;
   const struct room room = dx_room(s, scratch, &phases);
@@ -736,9 +735,6 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct bands b = dx_bands(s, &pl);
   const int64_t channels = s->c / s->groups, outputs = s->co / s->groups;
   int64_t n_taps = 0;
-  const bool fit = b.n == 1 && dx_maxima_fit(a);
-  const struct dx_maxima maxima =
-      fit ? dx_maxima_of(a, (char *)scratch + room.bytes) : (struct dx_maxima){.a = a};
   for (int64_t i = 0; i < s->stride_h * s->stride_w; i++) {
     phases[i].tap = n_taps;
     phases[i].n_taps = dx_taps(s, &pl, i / s->stride_w, i % s->stride_w, room.taps + n_taps);
@@ -770,9 +766,6 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
       if (u + 1 < hi && b.n == 1) {
         dx_prefetch(a, channel + s->co, outputs);
       }
-      if (maxima.is_finite && dx_maxima_run(&maxima, n, g)) {
-        continue;
-      }
       if (a->argmax) {
         dx_unpool(a, &pl, room.planes, channel, outputs);
       } else {
@@ -781,6 +774,28 @@ static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
       p.w = (const real *)a->w + g * group_weights;
       p.y = (real *)a->dx + (n * s->c + g * channels) * p.y_row + from * s->w;
       dx_group(s, &p, &room, phases, room.packed ? room.packed + g * group_weights : NULL);
+    }
+  }
+}
+
+/* Where a unit is an image, maxima do without zeros, and images that cannot are done densely. */
+static void dx_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
+  const struct stk_conv_dx_args *a = args;
+  struct dx_maxima m = {.is_finite = false};
+  if (dx_maxima_fit(a) && dx_units(a, 1) == a->s.n) {
+    struct phase *phases;
+    m = dx_maxima_of(a, (char *)scratch + dx_room(&a->s, NULL, &phases).bytes);
+  }
+  if (!m.is_finite) {
+    dx_dense(a, lo, hi, scratch);
+    return;
+  }
+  for (int64_t u = lo; u < hi; u++) {
+    if (u + 1 < hi) {
+      dx_prefetch(a, (u + 1) * a->s.co, a->s.co);
+    }
+    if (!dx_maxima_run(&m, u)) {
+      dx_dense(a, u, u + 1, scratch);
     }
   }
 }

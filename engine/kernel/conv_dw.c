@@ -408,20 +408,20 @@ static void job_run(const struct stk_conv_dw_args *a, struct plan *p, const stru
 
 /* Everything over some chunks of k. */
 static void chunks_run(const struct stk_conv_dw_args *a, struct plan *p, const struct room *room,
-                       const struct maxima *maxima, int64_t lo, int64_t hi) {
+                       const struct dw_maxima *maxima, int64_t lo, int64_t hi) {
   for (int64_t block = 0; block < a->s.groups * p->blocks; block++) {
     struct job j = {.group = block / p->blocks, .co = block % p->blocks * V_LANES};
     j.k0 = lo * CHUNK;
     j.k1 = min64(hi * CHUNK, p->last);
     j.n_co = min64(V_LANES, p->outputs - j.co);
-    const struct maxima_job sparse = {.group = j.group,
-                                      .co = j.co,
-                                      .n_co = j.n_co,
-                                      .k0 = j.k0,
-                                      .k1 = j.k1,
-                                      .sums = (real *)a->sums + block * p->taps * V_LANES,
-                                      .per_chunk = p->per_chunk};
-    if (maxima && maxima_run(maxima, &sparse)) {
+    const struct dw_maxima_job sparse = {.group = j.group,
+                                         .co = j.co,
+                                         .n_co = j.n_co,
+                                         .k0 = j.k0,
+                                         .k1 = j.k1,
+                                         .sums = (real *)a->sums + block * p->taps * V_LANES,
+                                         .per_chunk = p->per_chunk};
+    if (maxima && dw_maxima_run(maxima, &sparse)) {
       continue;
     }
     for (; j.from < p->taps; j.from += j.n) {
@@ -448,7 +448,7 @@ static int64_t dw_units(const void *args, int n_threads) {
 static size_t dw_scratch(const void *args) {
   const struct plan p = plan_of(args);
   const size_t bytes = (room_of(args, &p, NULL).bytes + 63) / 64 * 64;
-  return maxima_fit(args) ? bytes + maxima_of(args, NULL).bytes : bytes;
+  return dw_maxima_fit(args) ? bytes + dw_maxima_of(args, NULL).bytes : bytes;
 }
 
 static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
@@ -465,8 +465,8 @@ static void dw_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   if (a->sums) {
     const int64_t each = chunks_per_unit(&p);
     char *const rest = (char *)scratch + (room.bytes + 63) / 64 * 64;
-    const bool fit = maxima_fit(a);
-    const struct maxima m = fit ? maxima_of(a, rest) : (struct maxima){.a = a};
+    const bool fit = dw_maxima_fit(a);
+    const struct dw_maxima m = fit ? dw_maxima_of(a, rest) : (struct dw_maxima){.a = a};
     chunks_run(a, &p, &room, fit ? &m : NULL, lo * each, min64(hi * each, p.chunks));
     return;
   }

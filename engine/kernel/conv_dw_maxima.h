@@ -13,34 +13,33 @@
 #include "engine/kernel/transpose.h"
 
 enum {
-  MAXIMA_CHANNELS = 16, /* of the output, together */
-  MAXIMA_SEGMENT = 256, /* most kw * channels */
-  MAXIMA_WIDTH = 1024,  /* most chains of a channel */
-  MAXIMA_REALS = 32 * 1024,
-  MAXIMA_AHEAD = 8 * 1024, /* reals asked for ahead */
+  DW_MAXIMA_CHANNELS = 16, /* of the output, together */
+  DW_MAXIMA_SEGMENT = 256, /* most kw * channels */
+  DW_MAXIMA_WIDTH = 1024,  /* most chains of a channel */
+  DW_MAXIMA_REALS = 32 * 1024,
+  DW_MAXIMA_AHEAD = 8 * 1024, /* reals asked for ahead */
 };
 
 /* One call's layout. */
-struct maxima {
+struct dw_maxima {
   const struct stk_conv_dw_args *a;
   int64_t channels, outputs; /* of a group */
   int64_t segment, vecs;     /* neighbours of x in a row of the kernel; in vectors of 8 */
   int64_t width;             /* chains of an output channel: kh * vecs * 8 */
   int64_t positions, cells;  /* of an image's channel: outputs, maxima */
   struct maxima_shape shape;
-  struct plane plane;
   real *x;                  /* padded, its channels side by side */
   int64_t image;            /* its reals */
-  real *chains, *ones;      /* [MAXIMA_CHANNELS][width], and the bias's */
-  struct maxima_list *list; /* [MAXIMA_CHANNELS] */
-  int32_t *start;           /* [MAXIMA_CHANNELS][oh + 1]: in the list, of each row of outputs */
-  int64_t *next;            /* [MAXIMA_CHANNELS]: in the list */
+  real *chains, *ones;      /* [DW_MAXIMA_CHANNELS][width], and the bias's */
+  struct maxima_list *list; /* [DW_MAXIMA_CHANNELS] */
+  int32_t *start;           /* [DW_MAXIMA_CHANNELS][oh + 1]: in the list, of each row of outputs */
+  int64_t *next;            /* [DW_MAXIMA_CHANNELS]: in the list */
   int32_t *tap;             /* [segment]: of the kernel's first row */
   size_t bytes;
 };
 
 /* Output channels `co` .. co + n_co - 1 of a group over k0 .. k1 - 1, whole chunks. */
-struct maxima_job {
+struct dw_maxima_job {
   int64_t group, co, n_co, k0, k1;
   real *sums; /* of chunk 0 */
   int64_t per_chunk;
@@ -48,17 +47,17 @@ struct maxima_job {
 
 #if defined(STK_ISA_REF)
 
-V_INLINE bool maxima_fit(const struct stk_conv_dw_args *a) {
+V_INLINE bool dw_maxima_fit(const struct stk_conv_dw_args *a) {
   (void)a;
   return false;
 }
 
-V_INLINE struct maxima maxima_of(const struct stk_conv_dw_args *a, char *scratch) {
+V_INLINE struct dw_maxima dw_maxima_of(const struct stk_conv_dw_args *a, char *scratch) {
   (void)scratch;
-  return (struct maxima){.a = a};
+  return (struct dw_maxima){.a = a};
 }
 
-V_INLINE bool maxima_run(const struct maxima *m, const struct maxima_job *j) {
+V_INLINE bool dw_maxima_run(const struct dw_maxima *m, const struct dw_maxima_job *j) {
   (void)m, (void)j;
   return false;
 }
@@ -67,20 +66,18 @@ V_INLINE bool maxima_run(const struct maxima *m, const struct maxima_job *j) {
 
 /* ---- layout */
 
-static bool maxima_fit(const struct stk_conv_dw_args *a) {
+static bool dw_maxima_fit(const struct stk_conv_dw_args *a) {
   const struct stk_conv_shape *s = &a->s;
   const int64_t channels = s->c / s->groups, segment = s->kw * channels;
   const int64_t plane = (s->oh + s->kh - 1) * (s->ow + s->kw - 1);
-  return a->argmax && a->sums && s->stride_h == 1 && s->stride_w == 1 && s->dil_h == 1 &&
-         s->dil_w == 1 && segment <= MAXIMA_SEGMENT &&
-         s->kh * plane_ceil_div(segment, 8) * 8 <= MAXIMA_WIDTH &&
-         plane * channels <= MAXIMA_REALS && s->oh * s->ow / 4 + V_LANES <= MAXIMA_LIST;
+  return a->argmax && a->sums && maxima_fit(s) && segment <= DW_MAXIMA_SEGMENT &&
+         s->kh * plane_ceil_div(segment, 8) * 8 <= DW_MAXIMA_WIDTH &&
+         plane * channels <= DW_MAXIMA_REALS;
 }
 
-static struct maxima maxima_of(const struct stk_conv_dw_args *a, char *scratch) {
+static struct dw_maxima dw_maxima_of(const struct stk_conv_dw_args *a, char *scratch) {
   const struct stk_conv_shape *s = &a->s;
-  struct maxima m = {.a = a, .channels = s->c / s->groups, .outputs = s->co / s->groups};
-  const int64_t rows = s->oh + s->kh - 1;
+  struct dw_maxima m = {.a = a, .channels = s->c / s->groups, .outputs = s->co / s->groups};
   struct carve c = {scratch, 0};
   m.segment = s->kw * m.channels;
   m.vecs = plane_ceil_div(m.segment, 8);
@@ -88,16 +85,13 @@ static struct maxima maxima_of(const struct stk_conv_dw_args *a, char *scratch) 
   m.positions = s->oh * s->ow;
   m.cells = m.positions / 4;
   m.shape = (struct maxima_shape){s->oh, s->ow, s->ow + s->kw - 1, NULL};
-  plane_set(&m.plane, 1, 1, rows, m.shape.pitch);
-  m.plane.row0 = -s->pad_h;
-  m.plane.col0 = -s->pad_w;
-  m.image = rows * m.shape.pitch * m.channels + PLANE_SLACK + 8 * m.channels;
+  m.image = (s->oh + s->kh - 1) * m.shape.pitch * m.channels + PLANE_SLACK + 8 * m.channels;
   m.x = carve(&c, m.image, sizeof(real));
-  m.chains = carve(&c, MAXIMA_CHANNELS * m.width, sizeof(real));
-  m.ones = carve(&c, MAXIMA_CHANNELS, sizeof(real));
-  m.list = carve(&c, MAXIMA_CHANNELS, sizeof *m.list);
-  m.start = carve(&c, MAXIMA_CHANNELS * (s->oh + 1), sizeof(int32_t));
-  m.next = carve(&c, MAXIMA_CHANNELS, sizeof(int64_t));
+  m.chains = carve(&c, DW_MAXIMA_CHANNELS * m.width, sizeof(real));
+  m.ones = carve(&c, DW_MAXIMA_CHANNELS, sizeof(real));
+  m.list = carve(&c, DW_MAXIMA_CHANNELS, sizeof *m.list);
+  m.start = carve(&c, DW_MAXIMA_CHANNELS * (s->oh + 1), sizeof(int32_t));
+  m.next = carve(&c, DW_MAXIMA_CHANNELS, sizeof(int64_t));
   m.tap = carve(&c, m.segment, sizeof(int32_t));
   m.shape.order = carve(&c, 256, sizeof *m.shape.order);
   m.bytes = c.at;
@@ -112,42 +106,46 @@ static struct maxima maxima_of(const struct stk_conv_dw_args *a, char *scratch) 
 
 /* ---- an image */
 
-static int64_t maxima_channel(const struct maxima *m, const struct maxima_job *j, int64_t image) {
+static int64_t dw_maxima_channel(const struct dw_maxima *m, const struct dw_maxima_job *j,
+                                 int64_t image) {
   return image * m->a->s.co + j->group * m->outputs + j->co;
 }
 
 /* x with its channels side by side. The padding around it is +0 from the start; what is written
  * beyond a row is +0 too, or is written again with the next row. */
-static void maxima_beside(const struct maxima *m, const real *x) {
+static void dw_maxima_beside(const struct dw_maxima *m, const real *x) {
   const struct stk_conv_shape *s = &m->a->s;
   real *to = m->x + (s->pad_h * m->shape.pitch + s->pad_w) * m->channels;
   for (int64_t i = 0; i < s->h; i++) {
-    transpose(to, m->channels, x + i * s->w, s->h * s->w, m->channels, s->w);
+    const real *row = x + i * s->w;
+    for (int64_t j = 0; m->channels == 1 && j < s->w; j += V_LANES) {
+      v_store(to + j, s->w - j < V_LANES ? v_load_n(row + j, s->w - j) : v_load(row + j));
+    }
+    if (m->channels > 1) {
+      transpose(to, m->channels, row, s->h * s->w, m->channels, s->w);
+    }
     to += m->shape.pitch * m->channels;
   }
 }
 
 /* False: x is not finite. */
-static bool maxima_load(const struct maxima *m, const struct maxima_job *j, int64_t n) {
+static bool dw_maxima_load(const struct dw_maxima *m, const struct dw_maxima_job *j, int64_t n) {
   const struct stk_conv_shape *s = &m->a->s;
-  const int64_t size = m->channels * s->h * s->w, channel = maxima_channel(m, j, n);
+  const int64_t size = m->channels * s->h * s->w, channel = dw_maxima_channel(m, j, n);
   const real *x = (const real *)m->a->x + (n * s->c + j->group * m->channels) * s->h * s->w;
   const real *g = (const real *)m->a->g + channel * m->cells;
   const int32_t *argmax = m->a->argmax + channel * m->cells;
   if ((n + 1) * m->positions < j->k1) {
-    const int64_t ahead = j->n_co * m->cells < MAXIMA_AHEAD ? j->n_co * m->cells : MAXIMA_AHEAD;
-    plane_prefetch(x + s->c * s->h * s->w, size < MAXIMA_AHEAD ? size : MAXIMA_AHEAD);
+    const int64_t ahead =
+        j->n_co * m->cells < DW_MAXIMA_AHEAD ? j->n_co * m->cells : DW_MAXIMA_AHEAD;
+    plane_prefetch(x + s->c * s->h * s->w, size < DW_MAXIMA_AHEAD ? size : DW_MAXIMA_AHEAD);
     plane_prefetch(g + s->co * m->cells, ahead);
     plane_prefetch((const real *)(const void *)(argmax + s->co * m->cells), ahead);
   }
-  if (!maxima_is_finite(x, size)) {
+  if (!finite_all(x, size)) {
     return false;
   }
-  if (m->channels == 1) {
-    plane_load(&m->plane, m->x, (struct image){x, s->h, s->w}, 1, m->plane.rows, (real)0);
-  } else {
-    maxima_beside(m, x);
-  }
+  dw_maxima_beside(m, x);
   for (int64_t c = 0; c < j->n_co; c++) {
     m->next[c] = 0;
     maxima_fill(&m->shape, g + c * m->cells, argmax + c * m->cells, m->list + c,
@@ -160,13 +158,13 @@ static bool maxima_load(const struct maxima *m, const struct maxima_job *j, int6
 
 /* The chains of `n_c` output channels from c on, of `rows` rows of the kernel from r and `vecs`
  * vectors from v, go on by entries from .. to - 1 of what comes next in each list. */
-struct maxima_tile {
+struct dw_maxima_tile {
   int64_t c, r, v, from, to;
   bool ones;
 };
 
-V_INLINE void maxima_chain(const struct maxima *m, const struct maxima_tile *t, int n_c, int rows,
-                           int vecs) {
+V_INLINE void dw_maxima_chain(const struct dw_maxima *m, const struct dw_maxima_tile *t, int n_c,
+                              int rows, int vecs) {
   const int64_t channels = m->channels, step = m->shape.pitch * channels;
   real *chains = m->chains + t->c * m->width + (t->r * m->vecs + t->v) * 8;
   const struct maxima_list *list = m->list + t->c;
@@ -209,35 +207,35 @@ V_INLINE void maxima_chain(const struct maxima *m, const struct maxima_tile *t, 
   }
 }
 
-#define MAXIMA_CASE(TOGETHER, ROWS_HERE, VECS_HERE)     \
-  case ((TOGETHER)*4 + (ROWS_HERE)) * 8 + (VECS_HERE):  \
-    maxima_chain(m, t, TOGETHER, ROWS_HERE, VECS_HERE); \
+#define DW_MAXIMA_CASE(TOGETHER, ROWS_HERE, VECS_HERE)     \
+  case ((TOGETHER)*4 + (ROWS_HERE)) * 8 + (VECS_HERE):     \
+    dw_maxima_chain(m, t, TOGETHER, ROWS_HERE, VECS_HERE); \
     break;
 
-static void maxima_tile(const struct maxima *m, const struct maxima_tile *t, int64_t n_c,
-                        int64_t rows, int64_t vecs) {
+static void dw_maxima_tile(const struct dw_maxima *m, const struct dw_maxima_tile *t, int64_t n_c,
+                           int64_t rows, int64_t vecs) {
   switch (t->from < t->to ? (n_c * 4 + rows) * 8 + vecs : 0) {
-    MAXIMA_CASE(1, 1, 1)
-    MAXIMA_CASE(1, 1, 2)
-    MAXIMA_CASE(1, 1, 3)
-    MAXIMA_CASE(1, 1, 4)
-    MAXIMA_CASE(1, 2, 1)
-    MAXIMA_CASE(1, 2, 2)
-    MAXIMA_CASE(1, 2, 3)
-    MAXIMA_CASE(1, 2, 4)
-    MAXIMA_CASE(1, 3, 1)
-    MAXIMA_CASE(1, 3, 2)
-    MAXIMA_CASE(1, 3, 3)
-    MAXIMA_CASE(1, 3, 4)
-    MAXIMA_CASE(4, 3, 1)
-    MAXIMA_CASE(2, 3, 2)
+    DW_MAXIMA_CASE(1, 1, 1)
+    DW_MAXIMA_CASE(1, 1, 2)
+    DW_MAXIMA_CASE(1, 1, 3)
+    DW_MAXIMA_CASE(1, 1, 4)
+    DW_MAXIMA_CASE(1, 2, 1)
+    DW_MAXIMA_CASE(1, 2, 2)
+    DW_MAXIMA_CASE(1, 2, 3)
+    DW_MAXIMA_CASE(1, 2, 4)
+    DW_MAXIMA_CASE(1, 3, 1)
+    DW_MAXIMA_CASE(1, 3, 2)
+    DW_MAXIMA_CASE(1, 3, 3)
+    DW_MAXIMA_CASE(1, 3, 4)
+    DW_MAXIMA_CASE(4, 3, 1)
+    DW_MAXIMA_CASE(2, 3, 2)
     default:
       break;
   }
 }
 
 /* How many entries of channel c's list, from the next one on, lie before output `k`. */
-static int64_t maxima_before(const struct maxima *m, int64_t c, int64_t k) {
+static int64_t dw_maxima_before(const struct dw_maxima *m, int64_t c, int64_t k) {
   const int64_t ow = m->a->s.ow, row = k / ow;
   const int32_t *start = m->start + c * (m->a->s.oh + 1);
   const vint bound = vi_set1((int32_t)(row * m->shape.pitch + k % ow));
@@ -253,25 +251,25 @@ static int64_t maxima_before(const struct maxima *m, int64_t c, int64_t k) {
 /* All chains of the channels go on to output `k` of the image. Where a channel has few chains, some
  * channels' advance together as far as the shortest of their lists, so that the chains do not wait
  * for each fma's result. */
-static void maxima_advance(const struct maxima *m, int64_t n_co, int64_t k) {
+static void dw_maxima_advance(const struct dw_maxima *m, int64_t n_co, int64_t k) {
   const int64_t kh = m->a->s.kh;
   const int64_t together = kh != 3 ? 1 : m->vecs == 1 ? 4 : m->vecs == 2 ? 2 : 1;
   for (int64_t c = 0; c < n_co;) {
     const int64_t n_c = c + together <= n_co ? together : 1;
     int64_t count[4], common = INT64_MAX;
     for (int64_t i = 0; i < n_c; i++) {
-      count[i] = maxima_before(m, c + i, k);
+      count[i] = dw_maxima_before(m, c + i, k);
       common = count[i] < common ? count[i] : common;
     }
     for (int64_t r = 0; r < kh; r += 3) {
       const int64_t rows = kh - r < 3 ? kh - r : 3;
       for (int64_t v = 0, left = m->vecs; left > 0;) {
         const int64_t vecs = plane_ceil_div(left, plane_ceil_div(left, 4));
-        struct maxima_tile t = {c, r, v, 0, common, r == 0 && v == 0};
-        maxima_tile(m, &t, n_c, rows, vecs);
+        struct dw_maxima_tile t = {c, r, v, 0, common, r == 0 && v == 0};
+        dw_maxima_tile(m, &t, n_c, rows, vecs);
         for (int64_t i = 0; i < n_c; i++) {
-          t = (struct maxima_tile){c + i, r, v, common, count[i], t.ones};
-          maxima_tile(m, &t, 1, rows, vecs);
+          t = (struct dw_maxima_tile){c + i, r, v, common, count[i], t.ones};
+          dw_maxima_tile(m, &t, 1, rows, vecs);
         }
         v += vecs;
         left -= vecs;
@@ -286,7 +284,8 @@ static void maxima_advance(const struct maxima *m, int64_t n_co, int64_t k) {
 
 /* The chunk's sums go where conv_dw keeps them, (taps, 16), and the chains to +0. False: one is -0.
  */
-static bool maxima_flush(const struct maxima *m, const struct maxima_job *j, int64_t chunk) {
+static bool dw_maxima_flush(const struct dw_maxima *m, const struct dw_maxima_job *j,
+                            int64_t chunk) {
   const struct stk_conv_shape *s = &m->a->s;
   real *sums = j->sums + chunk * j->per_chunk * V_LANES;
   __m256i bad = _mm256_setzero_si256();
@@ -318,28 +317,28 @@ static bool maxima_flush(const struct maxima *m, const struct maxima_job *j, int
 }
 
 /* False: with the zeros in place, please. */
-static bool maxima_run(const struct maxima *m, const struct maxima_job *j) {
+static bool dw_maxima_run(const struct dw_maxima *m, const struct dw_maxima_job *j) {
   const struct stk_conv_shape *s = &m->a->s;
   const int64_t chunk = STK_CONV_DW_CHUNK;
   plane_fill(m->x, m->image, (real)0);
-  plane_fill(m->chains, MAXIMA_CHANNELS * m->width, (real)0);
-  plane_fill(m->ones, MAXIMA_CHANNELS, (real)0);
+  plane_fill(m->chains, DW_MAXIMA_CHANNELS * m->width, (real)0);
+  plane_fill(m->ones, DW_MAXIMA_CHANNELS, (real)0);
   for (int64_t n = j->k0 / m->positions; n * m->positions < j->k1; n++) {
     const int64_t k = n * m->positions;
     int64_t i = j->k0 > k ? j->k0 - k : 0;
     const int64_t end = j->k1 - k < m->positions ? j->k1 - k : m->positions;
-    if (!maxima_load(m, j, n)) {
+    if (!dw_maxima_load(m, j, n)) {
       return false;
     }
     for (int64_t c = 0; c < j->n_co && i > 0; c++) { /* what another unit does */
-      m->next[c] += maxima_before(m, c, i);
+      m->next[c] += dw_maxima_before(m, c, i);
     }
     while (i < end) {
       const int64_t rest = chunk - (k + i) % chunk;
       i = end - i < rest ? end : i + rest;
-      maxima_advance(m, j->n_co, i);
+      dw_maxima_advance(m, j->n_co, i);
       if (((k + i) % chunk == 0 || k + i == s->n * m->positions) &&
-          !maxima_flush(m, j, (k + i - 1) / chunk)) {
+          !dw_maxima_flush(m, j, (k + i - 1) / chunk)) {
         return false;
       }
     }

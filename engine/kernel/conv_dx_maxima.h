@@ -44,8 +44,8 @@ V_INLINE struct dx_maxima dx_maxima_of(const struct stk_conv_dx_args *a, char *s
   return (struct dx_maxima){.a = a};
 }
 
-V_INLINE bool dx_maxima_run(const struct dx_maxima *m, int64_t n, int64_t group) {
-  (void)m, (void)n, (void)group;
+V_INLINE bool dx_maxima_run(const struct dx_maxima *m, int64_t n) {
+  (void)m, (void)n;
   return false;
 }
 
@@ -55,11 +55,9 @@ V_INLINE bool dx_maxima_run(const struct dx_maxima *m, int64_t n, int64_t group)
 static bool dx_maxima_fit(const struct stk_conv_dx_args *a) {
   const struct stk_conv_shape *s = &a->s;
   const int64_t channels = s->c / s->groups, beside = plane_ceil_div(channels, 8) * 8;
-  return a->argmax && s->kw == DX_MAXIMA_COLUMNS && s->stride_h == 1 && s->stride_w == 1 &&
-         s->dil_h == 1 && s->dil_w == 1 && s->w >= 8 && 4 * channels >= 3 * beside &&
-         s->co / s->groups * s->kh * s->kw <= DX_MAXIMA_CHAIN &&
-         (s->oh + s->kh - 1) * (s->ow + s->kw - 1) * beside <= DX_MAXIMA_REALS &&
-         s->oh * s->ow / 4 + V_LANES <= MAXIMA_LIST;
+  return a->argmax && maxima_fit(s) && s->kw == DX_MAXIMA_COLUMNS && s->w >= 8 &&
+         4 * channels >= 3 * beside && s->co / s->groups * s->kh * s->kw <= DX_MAXIMA_CHAIN &&
+         (s->oh + s->kh - 1) * (s->ow + s->kw - 1) * beside <= DX_MAXIMA_REALS;
 }
 
 static void dx_maxima_weights(const struct dx_maxima *m) {
@@ -92,7 +90,7 @@ static struct dx_maxima dx_maxima_of(const struct stk_conv_dx_args *a, char *scr
   if (scratch) {
     maxima_prepare(&m.shape);
     dx_maxima_weights(&m);
-    m.is_finite = maxima_is_finite(m.w, s->co * s->kh * s->kw * m.beside);
+    m.is_finite = finite_all(m.w, s->co * s->kh * s->kw * m.beside);
   }
   return m;
 }
@@ -157,8 +155,7 @@ static bool dx_maxima_store(const struct dx_maxima *m, real *dx) {
   return _mm256_testz_si256(bad, bad);
 }
 
-/* Image n of a group. False: with the zeros in place, please. */
-static bool dx_maxima_run(const struct dx_maxima *m, int64_t n, int64_t group) {
+static bool dx_maxima_group(const struct dx_maxima *m, int64_t n, int64_t group) {
   const struct stk_conv_shape *s = &m->a->s;
   const int64_t cells = s->oh * s->ow / 4;
   plane_fill_over(m->out, m->image, (real)0);
@@ -168,6 +165,15 @@ static bool dx_maxima_run(const struct dx_maxima *m, int64_t n, int64_t group) {
     dx_maxima_channel(m, m->start[s->oh], m->w + co * s->kh * s->kw * m->beside);
   }
   return dx_maxima_store(m, (real *)m->a->dx + (n * s->c + group * m->channels) * s->h * s->w);
+}
+
+/* Image n. False: with the zeros in place, please. */
+static bool dx_maxima_run(const struct dx_maxima *m, int64_t n) {
+  bool is_done = true;
+  for (int64_t group = 0; group < m->a->s.groups && is_done; group++) {
+    is_done = dx_maxima_group(m, n, group);
+  }
+  return is_done;
 }
 
 #endif

@@ -12,6 +12,8 @@
 #ifndef STK_KERNEL_CONV_MAXIMA_H
 #define STK_KERNEL_CONV_MAXIMA_H
 
+#include "engine/kernel/finite.h"
+#include "engine/kernel/kernel.h"
 #include "engine/kernel/vec.h"
 
 enum { MAXIMA_LIST = 1024 + 16 }; /* one more vector than there may be maxima of a channel */
@@ -31,6 +33,12 @@ struct maxima_shape {
 #if !defined(STK_ISA_REF)
 #include <immintrin.h>
 
+/* Steps and dilations of one, and a list that holds a channel's maxima. */
+static bool maxima_fit(const struct stk_conv_shape *s) {
+  return s->stride_h == 1 && s->stride_w == 1 && s->dil_h == 1 && s->dil_w == 1 &&
+         s->oh * s->ow / 4 + V_LANES <= MAXIMA_LIST;
+}
+
 /* order: the numbers of a byte's bits that are set, a byte each, ascending. */
 static void maxima_prepare(const struct maxima_shape *m) {
 #if defined(STK_ISA_AVX2)
@@ -42,22 +50,6 @@ static void maxima_prepare(const struct maxima_shape *m) {
 #else
   (void)m;
 #endif
-}
-
-static bool maxima_is_finite(const real *x, int64_t n) {
-  vreal bad[4] = {v_zero(), v_zero(), v_zero(), v_zero()};
-  int64_t i = 0;
-  for (; i + 4 * V_LANES <= n; i += 4 * V_LANES) {
-    for (int k = 0; k < 4; k++) {
-      bad[k] = v_fma(v_load(x + i + k * V_LANES), v_zero(), bad[k]);
-    }
-  }
-  for (; i < n; i += V_LANES) {
-    const int64_t left = n - i < V_LANES ? n - i : V_LANES;
-    bad[0] = v_fma(v_load_n(x + i, left), v_zero(), bad[0]);
-  }
-  const vreal sum = v_add(v_add(bad[0], bad[1]), v_add(bad[2], bad[3]));
-  return v_mask_bits(v_isnan(sum)) == 0;
 }
 
 /* The elements of `mask` go to the end of the list, n long. */

@@ -17,7 +17,7 @@ enum {
   LATE_FACTOR = 2,    /* the longest of the user's code so far */
   AGAIN_FACTOR = 3,   /* the user's code, after it was given up */
   AGAIN_MOST = 2,
-  STARVED_PART = 10,  /* runnable, and got less than a tenth of a CPU */
+  STARVED_PART = 10, /* runnable, and got less than a tenth of a CPU */
   LEARNED_STEPS = 3,
   WINDOW_STEPS = 8,
   WINDOW_NS = 800000000,
@@ -96,20 +96,22 @@ static int64_t allowed_user(const struct sw_watch *w, const struct sw_watch_rank
   return at_least(ns, HANG_FACTOR * w->longest_ns[p->phase]);
 }
 
-/* Two looks go by in addition: until the last change was seen, and until this is over. */
-static int64_t allowed_step(const struct sw_watch *w, int64_t step) {
+/* 0: no step was seen. Two looks go by in addition: until the last change was seen, and until this
+ * is over. */
+static int64_t allowed_step(const struct sw_watch *w) {
   const struct sw_watch_config *c = &w->config;
+  int64_t step = sw_watch_step_ns(w);
+  if (step == 0) {
+    return w->step.n > 0 ? at_least(c->warm_ns, WARM_FACTOR * median(&w->step)) : 0;
+  }
   return w->is_warm ? at_least(c->min_ns, HANG_FACTOR * step - 2 * c->period_ns)
                     : at_least(c->warm_ns, WARM_FACTOR * step);
 }
 
 /* When the user's code is named. */
 static int64_t late_ns(const struct sw_watch *w, const struct sw_watch_rank *p) {
-  int64_t step = sw_watch_step_ns(w);
-  int64_t ns = step > 0          ? allowed_step(w, step)
-               : w->step.n > 0 ? at_least(w->config.warm_ns, WARM_FACTOR * median(&w->step))
-                                 : w->config.user_ns;
-  return at_least(ns, LATE_FACTOR * w->longest_ns[p->phase]);
+  int64_t ns = allowed_step(w);
+  return at_least(ns > 0 ? ns : w->config.user_ns, LATE_FACTOR * w->longest_ns[p->phase]);
 }
 
 static int64_t allowed(const struct sw_watch *w, const struct sw_watch_rank *p) {
@@ -121,12 +123,12 @@ static int64_t allowed(const struct sw_watch *w, const struct sw_watch_rank *p) 
     return allowed_user(w, p);
   }
   if (step == 0 && w->step.n > 0 && (p->kind == SW_WATCH_WORK || p->kind == SW_WATCH_WAIT)) {
-    return at_least(c->warm_ns, WARM_FACTOR * median(&w->step)); /* one step at least was seen */
+    return allowed_step(w);
   }
   if (step == 0 || p->kind == SW_WATCH_LONG || (p->kind == SW_WATCH_OTHER && !known)) {
     return at_least(c->long_ns, HANG_FACTOR * median(m));
   }
-  int64_t ns = allowed_step(w, step);
+  int64_t ns = allowed_step(w);
   return known && p->kind != SW_WATCH_WAIT ? at_least(ns, HANG_FACTOR * median(m)) : ns;
 }
 
@@ -216,15 +218,14 @@ static int say_still(const struct sw_watch *w, int32_t r, sw_verdict_kind kind,
   const char *how = cpu < 0                               ? ""
                     : cpu > still_ns(w, s) / 2            ? ", it keeps the CPU busy"
                     : cpu > still_ns(w, s) / STARVED_PART ? ", it uses the CPU"
-                    : s->page.state == 'D'     ? ", it waits for a disk or a driver"
-                                               : ", it does not use the CPU";
+                    : s->page.state == 'D'                ? ", it waits for a disk or a driver"
+                                                          : ", it does not use the CPU";
   sp_format_duration(still_ns(w, s), since);
   sp_format_duration(sw_watch_step_ns(w), step);
   *v = (struct sw_verdict){.kind = kind, .rank = r};
-  return snprintf(v->text, sizeof v->text,
-                  "made no progress for %s in %s at step %lld%s (a step takes %s)", since,
-                  name_of(&s->page), (long long)s->page.step, how,
-                  sw_watch_step_ns(w) ? step : "?");
+  return snprintf(
+      v->text, sizeof v->text, "made no progress for %s in %s at step %lld%s (a step takes %s)",
+      since, name_of(&s->page), (long long)s->page.step, how, sw_watch_step_ns(w) ? step : "?");
 }
 
 static void say_late(const struct sw_watch *w, int32_t r, struct sw_verdict *v) {
