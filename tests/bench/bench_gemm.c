@@ -1,6 +1,9 @@
 /* Speed of the gemm kernel next to oneDNN's dnnl_sgemm on the same shapes in the same run.
  *
- *   bench_gemm [-t THREADS] [-s SECONDS_PER_SHAPE] [-i ref|avx2|avx512] [-f SUBSTRING]
+ *   bench_gemm [-t THREADS] [-s SECONDS_PER_SHAPE] [-i ref|avx2|avx512] [-f SUBSTRING] [-c SETS]
+ *
+ * With -c, calls go in turn over so many sets of operands, as in a step, where every product finds
+ * its operands where others left them: beyond the caches, with enough sets.
  *
  * Calls alternate, and each side's best counts, since the machine may be noisy. oneDNN is opened at
  * run time (libdnnl.so.3 or .2) with the same number of OpenMP threads; without it only our own
@@ -44,6 +47,15 @@ static const struct shape shapes[] = {
     {"gpt logits dx", 256, 768, 50304, false, false},
     {"gpt logits dw", 50304, 768, 256, true, false},
     {"gpt small", 512, 384, 128, false, true},
+    {"small qkv", 768, 384, 128, false, true},
+    {"small qkv dx", 768, 128, 384, false, false},
+    {"small qkv dw", 384, 128, 768, true, false},
+    {"small fc", 768, 512, 128, false, true},
+    {"small fc dx", 768, 128, 512, false, false},
+    {"small fc dw", 512, 128, 768, true, false},
+    {"small proj", 768, 128, 512, false, true},
+    {"small proj dx", 768, 512, 128, false, false},
+    {"small proj dw", 128, 512, 768, true, false},
     {"mlp fc1", 500, 500, 784, false, true},
     {"mlp fc1 dx", 500, 784, 500, false, false},
     {"mlp fc1 dw", 500, 784, 500, true, false},
@@ -74,6 +86,8 @@ struct bench {
   stk_pool *pool;
   sgemm_fn sgemm;
   struct stk_gemm_args args;
+  float *memory; /* the sets: A, B and C of each, set_floats apart */
+  int64_t sets, set_floats, turn;
   unsigned char *scratch;
   size_t scratch_bytes;
 };
@@ -82,6 +96,11 @@ static double now(clockid_t clock) {
   struct timespec t;
   clock_gettime(clock, &t);
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Floats in whole cache lines. */
+static int64_t line_up(int64_t n) {
+  return (n + 15) / 16 * 16;
 }
 
 static float *fill(int64_t n) {
@@ -101,13 +120,24 @@ static void run_units(void *ctx, int64_t lo, int64_t hi, int thread) {
   b->kernel->run(&b->args, lo, hi, b->scratch + (size_t)thread * b->scratch_bytes);
 }
 
+/* The next set of operands. */
+static void next_set(struct bench *b) {
+  struct stk_gemm_args *g = &b->args;
+  float *a = b->memory + b->turn++ % b->sets * b->set_floats;
+  g->a = a;
+  g->b = a + line_up(g->m * g->k);
+  g->c = a + line_up(g->m * g->k) + line_up(g->k * g->n);
+}
+
 static void run_own(struct bench *b) {
   const int threads = stk_pool_n_threads(b->pool);
+  next_set(b);
   stk_pool_run(b->pool, run_units, b, b->kernel->units(&b->args, threads));
 }
 
 static void run_peer(struct bench *b) {
   const struct stk_gemm_args *g = &b->args;
+  next_set(b);
   b->sgemm(g->ta ? 'T' : 'N', g->tb ? 'T' : 'N', g->m, g->n, g->k, 1.0f, g->a, g->lda, g->b, g->ldb,
            0.0f, g->c, g->ldc);
 }
@@ -134,14 +164,13 @@ static double bench_shape(struct bench *b, const struct shape *s, double seconds
   g->batch_outer = g->batch_inner = 1;
   const int threads = stk_pool_n_threads(b->pool);
   stk_gemm_split(g, threads);
-  float *in_a = fill(s->m * s->k), *in_b = fill(s->k * s->n), *out = fill(s->m * s->n);
-  g->a = in_a;
-  g->b = in_b;
-  g->c = out;
+  b->set_floats = line_up(s->m * s->k) + line_up(s->k * s->n) + line_up(s->m * s->n);
+  b->memory = fill(b->sets * b->set_floats);
+  b->turn = 0;
   b->scratch_bytes = (b->kernel->scratch(g) + 63) / 64 * 64;
   b->scratch = (unsigned char *)fill((int64_t)b->scratch_bytes * threads / 4 + 16);
   const double flop = 2.0 * (double)s->m * (double)s->n * (double)s->k;
-  const int64_t calls = (int64_t)(4e7 / (flop + 1e5)) + 1;
+  const int64_t calls = ((int64_t)(4e7 / (flop + 1e5)) / b->sets + 1) * b->sets;
   run_own(b);
   if (b->sgemm) {
     run_peer(b);
@@ -163,9 +192,7 @@ static double bench_shape(struct bench *b, const struct shape *s, double seconds
   }
   putchar('\n');
   fflush(stdout);
-  sp_free_aligned(in_a);
-  sp_free_aligned(in_b);
-  sp_free_aligned(out);
+  sp_free_aligned(b->memory);
   sp_free_aligned(b->scratch);
   return ratio;
 }
@@ -197,6 +224,7 @@ static stk_isa choose_isa(const struct stk_cpu *cpu, const char *name) {
 int main(int argc, char **argv) {
   int threads = 1;
   double seconds = 0.3;
+  long sets = 1;
   const char *isa_name = NULL, *only = "";
   for (int at = 1; at + 1 < argc; at += 2) {
     const char option = argv[at][0] == '-' ? argv[at][1] : '?';
@@ -208,12 +236,14 @@ int main(int argc, char **argv) {
       isa_name = argv[at + 1];
     } else if (option == 'f') {
       only = argv[at + 1];
+    } else if (option == 'c') {
+      sets = strtol(argv[at + 1], NULL, 10);
     }
   }
   struct stk_cpu cpu;
   stk_cpu_detect(&cpu);
   const stk_isa isa = choose_isa(&cpu, isa_name);
-  struct bench b = {.kernel = stk_kernels_get(isa, 32, cpu.fma)->gemm};
+  struct bench b = {.kernel = stk_kernels_get(isa, 32, cpu.fma)->gemm, .sets = sets < 1 ? 1 : sets};
   struct sp_err err;
   if (stk_pool_new(threads, true, &b.pool, &err) != SP_OK) {
     fprintf(stderr, "bench_gemm: %s\n", err.text);

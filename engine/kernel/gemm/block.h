@@ -35,6 +35,7 @@ enum {
   GEMM_B_BLOCK = 1 << 20, /* elements of B's packed block, with several row blocks */
   GEMM_COMPACT_A = 512,   /* lines of A as short as this lie close enough already */
   GEMM_PACK_A = 16,       /* pack A's longer lines when at least so many of B's panels use them */
+  GEMM_PACK_A_ACROSS = 3, /* the same where k goes across A's lines: each tile's are lines apart */
   GEMM_PACK_B_TILES = 3   /* pack B when at least so many row tiles use it */
 };
 
@@ -85,8 +86,9 @@ static inline struct gemm_plan gemm_plan_make(const struct gemm_job *job) {
   const int64_t panels = gemm_ceil(job->n, GEMM_NR);
   plan.chunk = gemm_min(job->k, STK_GEMM_CHUNK);
   plan.totals = job->accumulate && job->k > STK_GEMM_CHUNK;
-  plan.pack_a =
-      job->a.pack || (job->a.i_stride + job->a.k_stride > GEMM_COMPACT_A && panels >= GEMM_PACK_A);
+  plan.pack_a = job->a.pack ||
+                (job->a.i_stride == 1 ? panels >= GEMM_PACK_A_ACROSS
+                                      : job->a.i_stride > GEMM_COMPACT_A && panels >= GEMM_PACK_A);
   plan.pack_b =
       job->b.pack || job->b.i_stride != 1 || gemm_ceil(job->m, GEMM_MR) >= GEMM_PACK_B_TILES;
   plan.keep_b = plan.pack_b && row_blocks > 1;

@@ -103,6 +103,11 @@ V_INLINE void gemm_pack_rows(const real *x, int64_t stride, int64_t n, int64_t w
 
 /* One line of a panel from n contiguous elements, zeros after them. */
 V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, real *line) {
+#if defined(STK_ISA_AVX512)
+  for (int64_t i = 0; i < width; i += GEMM_VL) {
+    tv_store_some(line + i, tv_first(width - i), tv_load_some(x + i, tv_first(n - i)));
+  }
+#else
   int64_t i = 0;
   for (; i + 8 <= n; i += 8) {
     _mm256_storeu_ps(line + i, _mm256_loadu_ps(x + i));
@@ -117,6 +122,7 @@ V_INLINE void gemm_pack_line(const real *x, int64_t n, int64_t width, real *line
   for (; i < width; i++) {
     line[i] = i < n ? x[i] : 0;
   }
+#endif
 }
 
 #endif

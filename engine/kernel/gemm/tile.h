@@ -24,6 +24,9 @@
 #else
 #include "engine/kernel/gemm/tile_ref.h"
 #endif
+#if defined(GEMM_OWN_LOOP)
+#include "engine/kernel/gemm/tile_loop.h"
+#endif
 
 #if defined(__clang__)
 #define GEMM_UNROLL _Pragma("unroll")
