@@ -217,8 +217,9 @@ static GEMM_UNUSED void gemm_rows(const struct gemm_job *job, const struct gemm_
       }
       end.first = p == 0;
       end.last = p + kc == job->k;
-      end.plain = end.first && end.last && !job->accumulate && !job->relu && !job->bias_column &&
-                  !job->bias_row;
+      end.add = !end.first || (end.last && job->accumulate);
+      end.at_once =
+          !plan->totals && !(end.last && (job->relu || job->bias_column || job->bias_row));
       gemm_group(job, plan, buf, buf->a + q * plan->a_slot, b, &end, ic, m, jc, j0, nj, p, kc);
     }
   }

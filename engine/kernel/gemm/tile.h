@@ -46,7 +46,8 @@ struct gemm_end {
   const real *bias_column; /* per column of the block, or NULL */
   const real *bias_row;    /* per row of the block, or NULL */
   bool first, last, accumulate, relu;
-  bool plain; /* first and last, and no more than a store */
+  bool at_once; /* no more is to be done with the chunk's sums than to store them in c, */
+  bool add;     /* or to add them to what c holds */
 };
 
 /* kc >= 1; a, b: the tile's first elements; (i, j): its corner in the block; nr: columns that
@@ -200,7 +201,8 @@ V_INLINE void gemm_expect(const int mr, const struct gemm_end *end, int64_t i, i
 /* The chunk's sums go to C at once where nothing else is to be done with them. */
 #if defined(GEMM_OWN_LOOP)
 #define GEMM_CHUNK_TO(KIND, mr, nv)                             \
-  const bool at_once = end->plain && nr == nv * GEMM_VL;        \
+  const bool at_once = end->at_once && nr == nv * GEMM_VL;      \
+  const int add = at_once && end->add;                          \
   real *to = at_once ? end->c + i * end->ldc + j : (real *)acc; \
   const int64_t stride = at_once ? end->ldc : GEMM_NR;          \
   GEMM_CHUNK_##KIND(mr, nv);                                    \

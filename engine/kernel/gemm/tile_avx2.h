@@ -85,7 +85,12 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
 #define GEMM_SAVE_1(at, x, y) "vmovups %%ymm" x ", " at "\n\t"
 #define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups %%ymm" y ", 32" at "\n\t"
 
-#define GEMM_CLOBBERS                                                                      \
+#define GEMM_ADD_1(at, x, y) "vaddps " at ", %%ymm" x ", %%ymm" x "\n\t" GEMM_SAVE_1(at, x, y)
+#define GEMM_ADD_2(at, x, y)                                                                     \
+  "vaddps 32" at ", %%ymm" y ", %%ymm" y "\n\t" GEMM_ADD_1(at, x, y) "vmovups %%ymm" y ", 32" at \
+                                                                     "\n\t"
+
+#define GEMM_CLOBBERS                                                                    \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory"
 

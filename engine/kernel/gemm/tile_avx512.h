@@ -93,7 +93,12 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
 #define GEMM_SAVE_1(at, x, y) "vmovups %%zmm" x ", " at "\n\t"
 #define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups %%zmm" y ", 64" at "\n\t"
 
-#define GEMM_CLOBBERS                                                                           \
+#define GEMM_ADD_1(at, x, y) "vaddps " at ", %%zmm" x ", %%zmm" x "\n\t" GEMM_SAVE_1(at, x, y)
+#define GEMM_ADD_2(at, x, y)                                                                     \
+  "vaddps 64" at ", %%zmm" y ", %%zmm" y "\n\t" GEMM_ADD_1(at, x, y) "vmovups %%zmm" y ", 64" at \
+                                                                     "\n\t"
+
+#define GEMM_CLOBBERS                                                                         \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",      \
       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", \
       "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", \

@@ -34,7 +34,8 @@
 #define GEMM_NEXT(by) \
   "add " by ", %[a]\n\tadd " by ", %[a3]\n\tadd " by ", %[a6]\n\tadd " by ", %[a9]\n\t"
 
-/* Row r of the accumulators to its place; A's registers are free by then. */
+/* Row r of the accumulators to its place, or added to what is there; A's registers are free by
+ * then. */
 #define GEMM_SAVES_THIRD(from) "lea (" from ",%[stride],2), %[a]\n\tadd %[stride], %[a]\n\t"
 #define GEMM_SAVES_1(SAVE) SAVE("(%[to])", "0", "1")
 #define GEMM_SAVES_2(SAVE) GEMM_SAVES_1(SAVE) SAVE("(%[to],%[stride])", "2", "3")
@@ -49,6 +50,10 @@
 #define GEMM_SAVES_11(SAVE) GEMM_SAVES_10(SAVE) SAVE("(%[a],%[stride])", "20", "21")
 #define GEMM_SAVES_12(SAVE) GEMM_SAVES_11(SAVE) SAVE("(%[a],%[stride],2)", "22", "23")
 
+#define GEMM_END(mr, nv)                                \
+  "testl %[add], %[add]\n\tjne 5f\n\t" GEMM_SAVES_##mr( \
+      GEMM_SAVE_##nv) "jmp 6f\n5:\n\t" GEMM_SAVES_##mr(GEMM_ADD_##nv) "6:\n\t"
+
 /* Where each third row of a tile begins, as far as it has so many. */
 #define GEMM_THIRDS(mr)                          \
   const real *a3 = a + (mr > 3 ? 3 * a_row : 0); \
@@ -59,7 +64,7 @@
 /* clang-format off */
 #define GEMM_LOOPS(mr, nv)                                                                         \
   V_INLINE void gemm_loop_panel_##mr##_##nv(int64_t kc, const real *a, const real *b, real *to,    \
-                                            int64_t stride) {                                      \
+                                            int64_t stride, int add) {                             \
     int64_t four = kc / 4, one = kc % 4;                                                           \
     __asm__ volatile(GEMM_ZEROS                                                                    \
       "test %[four], %[four]\n\tje 2f\n\t"                                                         \
@@ -72,13 +77,13 @@
       "dec %[four]\n\tjne 1b\n2:\n\ttest %[one], %[one]\n\tje 4f\n3:\n\t"                          \
       GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                                 \
       "add $" GEMM_A_LINE ", %[a]\n\tadd $" GEMM_B_LINE ", %[b]\n\t"                               \
-      "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv)                               \
+      "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_END(mr, nv)                                              \
       : [a] "+r"(a), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one)                               \
-      : [to] "r"(to), [stride] "r"(stride * 4)                                                     \
+      : [to] "r"(to), [stride] "r"(stride * 4), [add] "r"(add)                                     \
       : GEMM_CLOBBERS);                                                                            \
   }                                                                                                \
   V_INLINE void gemm_loop_lines_##mr##_##nv(int64_t kc, const real *a, int64_t a_row,              \
-                                            const real *b, real *to, int64_t stride) {             \
+                                            const real *b, real *to, int64_t stride, int add) {    \
     GEMM_THIRDS(mr);                                                                               \
     int64_t four = kc / 4, one = kc % 4;                                                           \
     __asm__ volatile(GEMM_ZEROS                                                                    \
@@ -92,22 +97,22 @@
       "dec %[four]\n\tjne 1b\n2:\n\ttest %[one], %[one]\n\tje 4f\n3:\n\t"                          \
       GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                                   \
       GEMM_NEXT("$4") "add $" GEMM_B_LINE ", %[b]\n\t"                                             \
-      "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv)                               \
+      "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_END(mr, nv)                                              \
       : [a] "+r"(a), [a3] "+r"(a3), [a6] "+r"(a6), [a9] "+r"(a9), [b] "+r"(b),                     \
         [four] "+r"(four), [one] "+r"(one)                                                         \
-      : [to] "r"(to), [stride] "r"(stride * 4), [row] "r"(a_row * 4)                               \
+      : [to] "r"(to), [stride] "r"(stride * 4), [add] "r"(add), [row] "r"(a_row * 4)               \
       : GEMM_CLOBBERS);                                                                            \
   }                                                                                                \
   V_INLINE void gemm_loop_place_##mr##_##nv(int64_t kc, const real *a, int64_t a_row, int64_t a_k, \
                                             const real *b, int64_t b_k, real *to,                  \
-                                            int64_t stride) {                                      \
+                                            int64_t stride, int add) {                             \
     GEMM_THIRDS(mr);                                                                               \
     __asm__ volatile(GEMM_ZEROS "test %[kc], %[kc]\n\tje 2f\n\t.p2align 5\n1:\n\t"                 \
       GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                                   \
       GEMM_NEXT("%[a_k]") "add %[b_k], %[b]\n\t"                                                   \
-      "dec %[kc]\n\tjne 1b\n2:\n\t" GEMM_SAVES_##mr(GEMM_SAVE_##nv)                                \
+      "dec %[kc]\n\tjne 1b\n2:\n\t" GEMM_END(mr, nv)                                               \
       : [a] "+r"(a), [a3] "+r"(a3), [a6] "+r"(a6), [a9] "+r"(a9), [b] "+r"(b), [kc] "+r"(kc)       \
-      : [to] "r"(to), [stride] "r"(stride * 4), [row] "r"(a_row * 4),                              \
+      : [to] "r"(to), [stride] "r"(stride * 4), [add] "r"(add), [row] "r"(a_row * 4),              \
         [a_k] "r"(a_k * 4), [b_k] "r"(b_k * 4)                                                     \
       : GEMM_CLOBBERS);                                                                            \
   }
@@ -115,8 +120,9 @@
 #define GEMM_LOOPS_ROW(mr, p) GEMM_LOOPS(mr, 1) GEMM_LOOPS(mr, 2)
 GEMM_ROWS(GEMM_LOOPS_ROW, )
 
-#define GEMM_CHUNK_PANEL(mr, nv) gemm_loop_panel_##mr##_##nv(kc, a, b, to, stride)
-#define GEMM_CHUNK_LINES(mr, nv) gemm_loop_lines_##mr##_##nv(kc, a, a_row, b, to, stride)
-#define GEMM_CHUNK_PLACE(mr, nv) gemm_loop_place_##mr##_##nv(kc, a, a_row, a_k, b, b_k, to, stride)
+#define GEMM_CHUNK_PANEL(mr, nv) gemm_loop_panel_##mr##_##nv(kc, a, b, to, stride, add)
+#define GEMM_CHUNK_LINES(mr, nv) gemm_loop_lines_##mr##_##nv(kc, a, a_row, b, to, stride, add)
+#define GEMM_CHUNK_PLACE(mr, nv) \
+  gemm_loop_place_##mr##_##nv(kc, a, a_row, a_k, b, b_k, to, stride, add)
 
 #endif
