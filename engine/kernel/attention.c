@@ -24,11 +24,28 @@ static int64_t attention_units(const void *args, int n_threads) {
   return a->batch * a->heads * n_blocks(a->t);
 }
 
-static size_t attention_scratch(const void *args) {
-  const struct stk_attention_args *a = args;
+/* A call's layout, and with no scratch only how many bytes it takes. */
+static struct forward forward_of(const struct stk_attention_args *a, char *scratch,
+                                 size_t *out_bytes) {
   const int64_t blocks = n_blocks(a->t), width = padded_width(a->dim);
-  return carved(blocks * a->dim * BLOCK) + carved(blocks * BLOCK * width) +
-         2 * carved(BLOCK * width) + carved(BLOCK * BLOCK) + 3 * carved(BLOCK);
+  struct forward f = {.a = a, .b = -1, .width = width};
+  struct carve c = {scratch, 0};
+  f.kt = carve(&c, blocks * a->dim * BLOCK, sizeof(real));
+  f.v = carve(&c, blocks * BLOCK * width, sizeof(real));
+  f.q = carve(&c, BLOCK * width, sizeof(real));
+  f.acc = carve(&c, BLOCK * width, sizeof(real));
+  f.s = carve(&c, BLOCK * BLOCK, sizeof(real));
+  f.max = carve(&c, BLOCK, sizeof(real));
+  f.sum = carve(&c, BLOCK, sizeof(real));
+  f.rescale = carve(&c, BLOCK, sizeof(real));
+  *out_bytes = c.at;
+  return f;
+}
+
+static size_t attention_scratch(const void *args) {
+  size_t bytes;
+  (void)forward_of(args, NULL, &bytes);
+  return bytes;
 }
 
 static void forward_pack(struct forward *f, int64_t n) {
@@ -183,17 +200,9 @@ static void forward_block(struct forward *f, int64_t block) {
 static void attention_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_attention_args *a = args;
   const int64_t blocks = n_blocks(a->t);
-  struct forward f = {.a = a, .b = -1, .width = padded_width(a->dim)};
-  char *at = scratch;
+  size_t bytes;
+  struct forward f = forward_of(a, scratch, &bytes);
   f.drop = drop_of(a->dropout_p, a->rng, a->ordinal);
-  f.kt = carve(&at, blocks * a->dim * BLOCK);
-  f.v = carve(&at, blocks * BLOCK * f.width);
-  f.q = carve(&at, BLOCK * f.width);
-  f.acc = carve(&at, BLOCK * f.width);
-  f.s = carve(&at, BLOCK * BLOCK);
-  f.max = carve(&at, BLOCK);
-  f.sum = carve(&at, BLOCK);
-  f.rescale = carve(&at, BLOCK);
   memset(f.s, 0, BLOCK * BLOCK * sizeof(real));
   for (int64_t unit = lo; unit < hi; unit++) {
     const int64_t pair = unit / blocks;

@@ -11,6 +11,7 @@
 
 #include <string.h>
 
+#include "engine/kernel/carve.h"
 #include "engine/kernel/gemm/pack.h"
 #include "engine/kernel/kernel.h"
 #include "engine/kernel/rows.h"
@@ -34,17 +35,6 @@ V_INLINE int64_t block_size(int64_t t, int64_t block) {
 
 V_INLINE const real *head_of(const struct stk_heads *x, int64_t b, int64_t h) {
   return (const real *)x->p + b * x->sb + h * x->sh;
-}
-
-/* Scratch memory handed out in pieces of whole cache lines. */
-V_INLINE real *carve(char **at, int64_t n) {
-  real *p = (real *)(void *)*at;
-  *at += ((size_t)n * sizeof(real) + 63) / 64 * 64;
-  return p;
-}
-
-V_INLINE size_t carved(int64_t n) {
-  return ((size_t)n * sizeof(real) + 63) / 64 * 64;
 }
 
 /* n rows of dim elements to 64 rows of width, the rest +0. */

@@ -25,11 +25,32 @@ static int64_t attention_bwd_units(const void *args, int n_threads) {
   return a->batch * a->heads;
 }
 
+/* A call's layout, and with no scratch only how many bytes it takes. */
+static struct backward backward_of(const struct stk_attention_bwd_args *a, char *scratch,
+                                   size_t *out_bytes) {
+  const int64_t rows = n_blocks(a->t) * BLOCK, width = padded_width(a->dim);
+  struct backward w = {.a = a, .width = width};
+  struct carve c = {scratch, 0};
+  w.q = carve(&c, rows * width, sizeof(real));
+  w.k = carve(&c, rows * width, sizeof(real));
+  w.go = carve(&c, rows * width, sizeof(real));
+  w.dq = carve(&c, rows * width, sizeof(real));
+  w.kt = carve(&c, rows * a->dim, sizeof(real));
+  w.vt = carve(&c, rows * a->dim, sizeof(real));
+  w.lse = carve(&c, rows, sizeof(real));
+  w.delta = carve(&c, rows, sizeof(real));
+  w.p = carve(&c, BLOCK * BLOCK, sizeof(real));
+  w.ds = carve(&c, BLOCK * BLOCK, sizeof(real));
+  w.dk = carve(&c, BLOCK * width, sizeof(real));
+  w.dv = carve(&c, BLOCK * width, sizeof(real));
+  *out_bytes = c.at;
+  return w;
+}
+
 static size_t attention_bwd_scratch(const void *args) {
-  const struct stk_attention_bwd_args *a = args;
-  const int64_t blocks = n_blocks(a->t), width = padded_width(a->dim);
-  return 4 * carved(blocks * BLOCK * width) + 2 * carved(blocks * a->dim * BLOCK) +
-         2 * carved(blocks * BLOCK) + 2 * carved(BLOCK * BLOCK) + 2 * carved(BLOCK * width);
+  size_t bytes;
+  (void)backward_of(args, NULL, &bytes);
+  return bytes;
 }
 
 static void backward_pack(struct backward *w, int64_t block) {
@@ -188,22 +209,9 @@ static void backward_head(struct backward *w) {
 
 static void attention_bwd_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_attention_bwd_args *a = args;
-  const int64_t rows = n_blocks(a->t) * BLOCK;
-  struct backward w = {.a = a, .width = padded_width(a->dim)};
-  char *at = scratch;
+  size_t bytes;
+  struct backward w = backward_of(a, scratch, &bytes);
   w.drop = drop_of(a->dropout_p, a->rng, a->ordinal);
-  w.q = carve(&at, rows * w.width);
-  w.k = carve(&at, rows * w.width);
-  w.go = carve(&at, rows * w.width);
-  w.dq = carve(&at, rows * w.width);
-  w.kt = carve(&at, rows * a->dim);
-  w.vt = carve(&at, rows * a->dim);
-  w.lse = carve(&at, rows);
-  w.delta = carve(&at, rows);
-  w.p = carve(&at, BLOCK * BLOCK);
-  w.ds = carve(&at, BLOCK * BLOCK);
-  w.dk = carve(&at, BLOCK * w.width);
-  w.dv = carve(&at, BLOCK * w.width);
   for (int64_t unit = lo; unit < hi; unit++) {
     w.b = unit / a->heads;
     w.h = unit % a->heads;

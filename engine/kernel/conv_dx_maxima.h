@@ -107,9 +107,12 @@ V_INLINE void dx_maxima_scatter(const struct maxima_list *list, int64_t n, const
   for (int64_t e = n - 1; e >= 0; e--) {
     real *at = to + list->at[e] * beside;
     const __m256 g = _mm256_set1_ps(list->g[e]);
-    for (int i = 0; i < rows * COLUMNS; i++) {
-      real *element = at + i / COLUMNS * step + i % COLUMNS * beside;
-      _mm256_storeu_ps(element, _mm256_fmadd_ps(weight[i], g, _mm256_loadu_ps(element)));
+    for (int row = 0; row < rows; row++, at += step) {
+      for (int i = 0; i < COLUMNS; i++) {
+        real *element = at + i * beside;
+        _mm256_storeu_ps(element,
+                         _mm256_fmadd_ps(weight[row * COLUMNS + i], g, _mm256_loadu_ps(element)));
+      }
     }
   }
 }

@@ -52,28 +52,31 @@ static double seconds(void) {
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* Ten independent chains of fma: FLOP/s of this core. */
-__attribute__((target("avx2,fma"))) static double fma_rate(void) {
-  __m256 acc[10];
-  for (int i = 0; i < 10; i++) {
-    acc[i] = _mm256_set1_ps((float)i);
+/* Independent chains of fma, as many as hide its latency: FLOP/s of this core, with the vectors of
+ * the kernels' instruction set. */
+#define FMA_RATE(NAME, TARGET, VECTOR, SET, FMA, FIRST)                  \
+  __attribute__((target(TARGET))) static double NAME(void) {             \
+    enum { CHAINS = 12, REPEATS = 3000000, LANES = sizeof(VECTOR) / 4 }; \
+    VECTOR acc[CHAINS];                                                  \
+    for (int i = 0; i < CHAINS; i++) {                                   \
+      acc[i] = SET((float)i);                                            \
+    }                                                                    \
+    const VECTOR a = SET(0.999f), b = SET(0.5f);                         \
+    const double start = seconds();                                      \
+    for (int k = 0; k < REPEATS; k++) {                                  \
+      _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) {        \
+        acc[i] = FMA(acc[i], a, b);                                      \
+      }                                                                  \
+    }                                                                    \
+    const double spent = seconds() - start;                              \
+    volatile float sink = 0;                                             \
+    for (int i = 0; i < CHAINS; i++) {                                   \
+      sink = sink + FIRST(acc[i]);                                       \
+    }                                                                    \
+    return 2.0 * CHAINS * REPEATS * LANES / spent;                       \
   }
-  const __m256 a = _mm256_set1_ps(0.999f), b = _mm256_set1_ps(0.5f);
-  const double start = seconds();
-  const int n = 3000000;
-  for (int k = 0; k < n; k++) {
-#pragma GCC unroll 10
-    for (int i = 0; i < 10; i++) {
-      acc[i] = _mm256_fmadd_ps(acc[i], a, b);
-    }
-  }
-  const double spent = seconds() - start;
-  volatile float sink = 0;
-  for (int i = 0; i < 10; i++) {
-    sink = sink + _mm256_cvtss_f32(acc[i]);
-  }
-  return n * 160.0 / spent;
-}
+FMA_RATE(fma_rate_avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_cvtss_f32)
+FMA_RATE(fma_rate_avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_cvtss_f32)
 
 static double copy_rate(float *to, const float *from, size_t bytes) {
   const double start = seconds();
@@ -203,7 +206,8 @@ static void add_flat(struct bench *b, int64_t n, const struct stk_optim_scalars 
 }
 
 static void round_of(struct bench *b) {
-  const double fma = fma_rate(), copy = copy_rate(b->y, b->x, (size_t)3 << 24);
+  const double fma = strcmp(b->k->isa, "avx512") == 0 ? fma_rate_avx512() : fma_rate_avx2(),
+               copy = copy_rate(b->y, b->x, (size_t)3 << 24);
   b->fma_rate = fma > b->fma_rate ? fma : b->fma_rate;
   b->copy_rate = copy > b->copy_rate ? copy : b->copy_rate;
   for (int i = 0; i < b->n; i++) {
