@@ -4,7 +4,8 @@
  * Every line begins with seq, time, mono_ns, generation and kind, goes on with the members that the
  * kind has, and ends with crc32c over the bytes before it. A gap in seq is entries that could not
  * be written. A last line that is torn or does not check is one that was being written when
- * everything stopped; readers leave it out.
+ * everything stopped; after a power loss any line behind the last fsynced entry (start, generation,
+ * stop, end) may be so. Readers leave them out.
  */
 #ifndef SP_RUN_CHRONICLE_H
 #define SP_RUN_CHRONICLE_H

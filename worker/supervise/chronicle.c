@@ -1,5 +1,6 @@
 /* Appending to the chronicle. The file is opened anew whenever it is not open or has lost its name
- * (somebody removed or replaced the run's directory); opening reads it to find its end. */
+ * (somebody removed or replaced the run's directory); opening reads it to find its end. What a
+ * power loss leaves of it: tests/crash/test_chronicle.c. */
 #include "worker/supervise/chronicle.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 
 #include "proto/base/fault.h"
 #include "proto/base/file.h"
+#include "proto/base/fs.h"
 #include "proto/base/mem.h"
 
 /* Reads the file, so that good_bytes is the end of its last whole entry and seq that entry's. */
@@ -35,25 +37,27 @@ static sp_status scan(struct sw_chronicle *c, struct sp_err *err) {
 
 static void shut(struct sw_chronicle *c) {
   if (c->fd >= 0) {
-    close(c->fd);
+    sp_fs_close(c->fd);
     c->fd = -1;
   }
 }
 
 static sp_status open_file(struct sw_chronicle *c, struct sp_err *err) {
-  if (!c->path) {
+  if (!c->path || !c->run_dir) {
     return sp_fail(err, SP_ENOMEM, "no memory for the chronicle's path");
   }
+  const int flags = O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
   errno = SP_FAULT("chronicle.open");
-  c->fd =
-      errno ? -1
-            : open(c->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY, 0644);
+  c->fd = errno ? -1 : sp_fs_open(AT_FDCWD, c->path, flags, 0644);
   if (c->fd < 0) {
     return sp_fail_errno(err, "opening %s", c->path);
   }
   sp_status status = scan(c, err);
-  if (status == SP_OK && ftruncate(c->fd, c->good_bytes) != 0) {
+  if (status == SP_OK && sp_fs_truncate(c->fd, c->good_bytes) != 0) {
     status = sp_fail_errno(err, "cutting %s", c->path);
+  }
+  if (status == SP_OK && c->good_bytes == 0) { /* it may be new: its name has to last too */
+    status = sp_dir_fsync(c->run_dir, err);
   }
   if (status != SP_OK) {
     shut(c);
@@ -70,7 +74,7 @@ static bool is_in_place(const struct sw_chronicle *c) {
 
 static sp_status write_line(struct sw_chronicle *c, const struct sp_buf *line, struct sp_err *err) {
   errno = SP_FAULT("chronicle.write");
-  ssize_t n = errno ? -1 : write(c->fd, line->data, line->length);
+  ssize_t n = errno ? -1 : sp_fs_write(c->fd, line->data, line->length);
   if (n == (ssize_t)line->length) {
     c->good_bytes += n;
     return SP_OK;
@@ -79,7 +83,7 @@ static sp_status write_line(struct sw_chronicle *c, const struct sp_buf *line, s
     errno = ENOSPC;
   }
   sp_fail_errno(err, "writing %s", c->path);
-  if (ftruncate(c->fd, c->good_bytes) != 0) {
+  if (sp_fs_truncate(c->fd, c->good_bytes) != 0) {
     shut(c); /* the next entry scans, and cuts then */
   }
   return SP_EIO;
@@ -92,7 +96,7 @@ static bool is_state_change(sp_chronicle_kind kind) {
 
 static sp_status flush(struct sw_chronicle *c, struct sp_err *err) {
   errno = SP_FAULT("chronicle.fsync");
-  return errno || fdatasync(c->fd) != 0 ? sp_fail_errno(err, "fsync of %s", c->path) : SP_OK;
+  return errno || sp_fs_fdatasync(c->fd) != 0 ? sp_fail_errno(err, "fsync of %s", c->path) : SP_OK;
 }
 
 static sp_status append(struct sw_chronicle *c, struct sp_chronicle_entry *e, struct sp_err *err) {
@@ -131,6 +135,7 @@ void sw_chronicle_open(struct sw_chronicle *c, const char *run_dir, const struct
                        sw_chronicle_tell_fn *tell, void *ctx) {
   struct sp_err err = {0};
   *c = (struct sw_chronicle){.fd = -1, .clock = clock, .tell = tell, .ctx = ctx};
+  c->run_dir = sp_strdup(run_dir);
   c->path = sp_path_join(run_dir, SP_CHRONICLE_FILE);
   note(c, open_file(c, &err), &err);
 }
@@ -150,5 +155,6 @@ void sw_chronicle_append(struct sw_chronicle *c, const struct sp_chronicle_entry
 void sw_chronicle_close(struct sw_chronicle *c) {
   shut(c);
   sp_free(c->path);
-  c->path = NULL;
+  sp_free(c->run_dir);
+  c->path = c->run_dir = NULL;
 }

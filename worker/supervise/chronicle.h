@@ -2,8 +2,8 @@
  *
  * Nothing here stops a job: what cannot be written is told once per outage and tried again with the
  * next entry; the gap in seq stays. Each entry is one write(2); a partial one is cut off again.
- * start, generation, stop and end are fsynced. One thread. Fault points: chronicle.open,
- * chronicle.write, chronicle.fsync.
+ * start, generation, stop and end are fsynced, and with them all before. One thread. Fault points:
+ * chronicle.open, chronicle.write, chronicle.fsync.
  */
 #ifndef SW_SUPERVISE_CHRONICLE_H
 #define SW_SUPERVISE_CHRONICLE_H
@@ -18,7 +18,7 @@
 typedef void sw_chronicle_tell_fn(void *ctx, const char *text);
 
 struct sw_chronicle {
-  char *path;
+  char *run_dir, *path;
   int fd;             /* -1: not open */
   int64_t seq;        /* of the newest entry, written or not */
   int64_t good_bytes; /* whole entries in the file */
