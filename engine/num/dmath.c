@@ -32,55 +32,12 @@ double stk_softplus_d(double x) {
   return d_softplus(x);
 }
 
-/* sin(r + tail) and cos(r + tail), |r| <= pi/4. */
-static double sin_kernel(double r, double tail) {
-  const double z = r * r;
-  return r + fma(r * z, D_HORNER(z, stk_c_sin), fma(-0.5 * z, tail, tail));
-}
-
-static double cos_kernel(double r, double tail) {
-  const double z = r * r;
-  const double half = 0.5 * z;
-  const double w = 1.0 - half;
-  const double rest = (1.0 - w) - half;
-  return w + (rest + fma(z * z, D_HORNER(z, stk_c_cos), -r * tail));
-}
-
-/* sin of the angle r + tail + quarters * pi/2. */
-static double sin_quarters(double r, double tail, int quarters) {
-  const double y = quarters & 1 ? cos_kernel(r, tail) : sin_kernel(r, tail);
-  return quarters & 2 ? -y : y;
-}
-
-/* sin((x + shift/2) pi). */
-static double sinpi_shifted(double x, int shift) {
-  if (!(fabs(x) <= 0x1.fffffffffffffp1023)) {
-    return D_NAN;
-  }
-  if (fabs(x) >= 0x1p53) {
-    return sin_quarters(0.0, 0.0, shift); /* an even integer */
-  }
-  /* Twice x as an integer plus a remainder in [-1/2, 1/2]: both exact. */
-  const double twice = 2.0 * x;
-  double n = twice;
-  if (fabs(twice) < 0x1p51) {
-    n = (twice + 0x1.8p52) - 0x1.8p52;
-  } else {
-    n = (double)(int64_t)twice;
-  }
-  const double f = 0.5 * (twice - n);
-  const double r = f * STK_PI_HI;
-  const double tail = fma(f, STK_PI_HI, -r) + f * STK_PI_LO;
-  const double y = sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
-  return y == 0.0 ? 0.0 : y;
-}
-
 double stk_sinpi_d(double x) {
-  return sinpi_shifted(x, 0);
+  return d_sinpi_shifted(x, 0);
 }
 
 double stk_cospi_d(double x) {
-  return sinpi_shifted(x, 1);
+  return d_sinpi_shifted(x, 1);
 }
 
 /* sin(x + shift pi/2): x = n pi/2 + r + tail with pi/2 in three parts. */
@@ -95,7 +52,7 @@ static double sin_shifted(double x, int shift) {
   const double r = a - p;
   const double t = a - r;
   const double tail = (t - p) - (p_low + n * STK_HALF_PI_3);
-  return sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
+  return d_sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
 }
 
 double stk_sin_d(double x) {

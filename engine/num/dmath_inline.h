@@ -1,4 +1,5 @@
-/* The engine's double functions as inline bodies: for dmath.c, and for kernels in f64.
+/* The engine's double functions as inline bodies: for dmath.c, for kernels in f64, and for what is
+ * compiled with fma in one instruction (init.c).
  *
  * No libm but sqrt and fma. Every operation is a single IEEE operation in the written order, so the
  * bits are the same on every machine. Denormals are treated as zeros on the way in and out by
@@ -145,6 +146,66 @@ D_INLINE double d_erf(double x) {
   }
   const double t = (a - 2.0) / (a + 2.0);
   return copysign(1.0 - d_exp(-a * a) * D_HORNER(t, stk_c_erfcx), x);
+}
+
+/* sin(r + tail) and cos(r + tail), |r| <= pi/4. */
+D_INLINE double d_sin_kernel(double r, double tail) {
+  const double z = r * r;
+  return r + fma(r * z, D_HORNER(z, stk_c_sin), fma(-0.5 * z, tail, tail));
+}
+
+D_INLINE double d_cos_kernel(double r, double tail) {
+  const double z = r * r;
+  const double half = 0.5 * z;
+  const double w = 1.0 - half;
+  const double rest = (1.0 - w) - half;
+  return w + (rest + fma(z * z, D_HORNER(z, stk_c_cos), -r * tail));
+}
+
+/* sin of the angle r + tail + quarters * pi/2. */
+D_INLINE double d_sin_quarters(double r, double tail, int quarters) {
+  const double y = quarters & 1 ? d_cos_kernel(r, tail) : d_sin_kernel(r, tail);
+  return quarters & 2 ? -y : y;
+}
+
+/* sin((x + shift/2) pi). */
+D_INLINE double d_sinpi_shifted(double x, int shift) {
+  if (!(fabs(x) <= 0x1.fffffffffffffp1023)) {
+    return D_NAN;
+  }
+  if (fabs(x) >= 0x1p53) {
+    return d_sin_quarters(0.0, 0.0, shift); /* an even integer */
+  }
+  /* Twice x as an integer plus a remainder in [-1/2, 1/2]: both exact. */
+  const double twice = 2.0 * x;
+  double n = twice;
+  if (fabs(twice) < 0x1p51) {
+    n = (twice + 0x1.8p52) - 0x1.8p52;
+  } else {
+    n = (double)(int64_t)twice;
+  }
+  const double f = 0.5 * (twice - n);
+  const double r = f * STK_PI_HI;
+  const double tail = fma(f, STK_PI_HI, -r) + f * STK_PI_LO;
+  const double y = d_sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
+  return y == 0.0 ? 0.0 : y;
+}
+
+/* sin(x pi) and cos(x pi), |x| < 2^50, with the bits of d_sinpi_shifted: without its branches,
+ * which nobody could predict. */
+D_INLINE void d_sincospi(double x, double *out_sin, double *out_cos) {
+  const double twice = 2.0 * x;
+  const double n = (twice + 0x1.8p52) - 0x1.8p52;
+  const double f = 0.5 * (twice - n);
+  const double r = f * STK_PI_HI;
+  const double tail = fma(f, STK_PI_HI, -r) + f * STK_PI_LO;
+  const double half[2] = {d_sin_kernel(r, tail), d_cos_kernel(r, tail)};
+  const uint64_t quarters = (uint64_t)(int64_t)n;
+  /* Of the quarter's two low bits one chooses the function and the other, its sign. */
+  const double s = d_from_bits(d_bits(half[quarters & 1]) ^ (quarters & 2) << 62);
+  const double c = d_from_bits(d_bits(half[(quarters + 1) & 1]) ^ ((quarters + 1) & 2) << 62);
+  *out_sin = s == 0.0 ? 0.0 : s;
+  *out_cos = c == 0.0 ? 0.0 : c;
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "engine/num/philox.h"
+#include "engine/num/philox_inline.h"
 
 enum { ATTEMPTS = 1000 };
 
@@ -45,7 +46,8 @@ uint64_t stk_name_hash(const char *name) {
 }
 
 /* The words of a block at one attempt. */
-static void draw(uint64_t seed, uint64_t hash, uint64_t block, uint32_t attempt, uint32_t out[4]) {
+D_INLINE void draw(uint64_t seed, uint64_t hash, uint64_t block, uint32_t attempt,
+                   uint32_t out[4]) {
   uint32_t counter[4];
   stk_philox_counter(STK_PHILOX_INIT, 0, 0, attempt, block, counter);
   counter[2] = (uint32_t)hash;
@@ -53,19 +55,19 @@ static void draw(uint64_t seed, uint64_t hash, uint64_t block, uint32_t attempt,
   stk_philox(seed, counter, out);
 }
 
-static void normal4(uint64_t seed, uint64_t hash, uint64_t block, uint32_t attempt,
-                    const struct stk_fill *fill, double out[4]) {
+D_INLINE void normal4(uint64_t seed, uint64_t hash, uint64_t block, uint32_t attempt,
+                      const struct stk_fill *fill, double out[4]) {
   uint32_t word[4];
   draw(seed, hash, block, attempt, word);
-  stk_philox_normal2(word[0], word[1], out);
-  stk_philox_normal2(word[2], word[3], out + 2);
+  philox_normal2(word[0], word[1], out);
+  philox_normal2(word[2], word[3], out + 2);
   for (int i = 0; i < 4; i++) {
     out[i] = fma(fill->b, out[i], fill->a);
   }
 }
 
-static void trunc_normal4(uint64_t seed, uint64_t hash, uint64_t block, const struct stk_fill *fill,
-                          double out[4]) {
+D_INLINE void trunc_normal4(uint64_t seed, uint64_t hash, uint64_t block,
+                            const struct stk_fill *fill, double out[4]) {
   unsigned missing = 0xf;
   double v[4];
   for (uint32_t attempt = 0; missing != 0 && attempt < ATTEMPTS; attempt++) {
@@ -84,8 +86,8 @@ static void trunc_normal4(uint64_t seed, uint64_t hash, uint64_t block, const st
   }
 }
 
-static void fill4(const struct stk_fill *fill, uint64_t seed, uint64_t hash, uint64_t block,
-                  double out[4]) {
+D_INLINE void fill4(const struct stk_fill *fill, uint64_t seed, uint64_t hash, uint64_t block,
+                    double out[4]) {
   uint32_t word[4];
   switch (fill->kind) {
     case STK_FILL_CONSTANT:
@@ -106,13 +108,40 @@ static void fill4(const struct stk_fill *fill, uint64_t seed, uint64_t hash, uin
   }
 }
 
+typedef void fill_fn(const struct stk_fill *fill, uint64_t seed, uint64_t hash, uint64_t block,
+                     double out[4]);
+
+/* Twice: a call of libm for each fma makes a large model's weights three times as long in coming.
+ */
+__attribute__((flatten)) static void fill4_plain(const struct stk_fill *fill, uint64_t seed,
+                                                 uint64_t hash, uint64_t block, double out[4]) {
+  fill4(fill, seed, hash, block, out);
+}
+
+#if defined(__x86_64__)
+__attribute__((flatten, target("fma"))) static void fill4_fma(const struct stk_fill *fill,
+                                                              uint64_t seed, uint64_t hash,
+                                                              uint64_t block, double out[4]) {
+  fill4(fill, seed, hash, block, out);
+}
+
+static fill_fn *choose_fill(void) {
+  return __builtin_cpu_supports("fma") ? fill4_fma : fill4_plain;
+}
+#else
+static fill_fn *choose_fill(void) {
+  return fill4_plain;
+}
+#endif
+
 void stk_fill_f64(const struct stk_fill *fill, uint64_t seed, const char *name, uint64_t first,
                   uint64_t n, double *out) {
   assert(first + n <= STK_PHILOX_MAX_ELEMENTS);
+  fill_fn *const four = choose_fill();
   const uint64_t hash = stk_name_hash(name);
   for (uint64_t i = 0; i < n;) {
     double block[4];
-    fill4(fill, seed, hash, (first + i) / 4, block);
+    four(fill, seed, hash, (first + i) / 4, block);
     for (uint64_t j = (first + i) % 4; j < 4 && i < n; j++, i++) {
       out[i] = block[j];
     }

@@ -1,9 +1,7 @@
 /* Philox4x32-10, scalar (see philox.h). */
 #include "engine/num/philox.h"
 
-#include "engine/num/dmath.h"
-
-#include <math.h>
+#include "engine/num/philox_inline.h"
 
 void stk_philox(uint64_t key, const uint32_t counter[4], uint32_t out[4]) {
   uint32_t k0 = (uint32_t)key;
@@ -25,11 +23,7 @@ void stk_philox(uint64_t key, const uint32_t counter[4], uint32_t out[4]) {
 }
 
 void stk_philox_normal2(uint32_t a, uint32_t b, double out[2]) {
-  const double u = ((double)a + 1.0) * 0x1p-32;
-  const double turn = (double)b * 0x1p-31; /* 2 b 2^-32: in half turns */
-  const double r = sqrt(-2.0 * stk_log_d(u));
-  out[0] = r * stk_cospi_d(turn);
-  out[1] = r * stk_sinpi_d(turn);
+  philox_normal2(a, b, out);
 }
 
 uint32_t stk_philox_below(uint64_t key, const uint32_t counter[4], uint32_t n) {

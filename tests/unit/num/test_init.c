@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/num/init.h"
+#include "engine/num/philox.h"
 
 static const struct stk_fill standard = {.kind = STK_FILL_NORMAL, .a = 0, .b = 1};
 
@@ -55,6 +56,30 @@ static void test_fill_f32_is_the_rounded_f64(void **state) {
   stk_fill_f32(&standard, 9, "decoder.bias", 3, 700, narrow);
   for (int i = 0; i < 700; i++) {
     assert_true(narrow[i] == (float)wide[i]);
+  }
+}
+
+/* Whatever the CPU: fills may use its fma, the generator here calls libm's. */
+static void test_fill_normal_is_the_generators_numbers(void **state) {
+  (void)state;
+  enum { N = 40000 };
+  static double got[N];
+  const struct stk_fill fill = {.kind = STK_FILL_NORMAL, .a = 0.25, .b = 0.02};
+  const uint64_t hash = stk_name_hash("w");
+  stk_fill_f64(&fill, 7, "w", 0, N, got);
+  for (uint64_t block = 0; block < N / 4; block++) {
+    uint32_t counter[4], word[4];
+    double z[4];
+    stk_philox_counter(STK_PHILOX_INIT, 0, 0, 0, block, counter);
+    counter[2] = (uint32_t)hash;
+    counter[3] = (uint32_t)(hash >> 32);
+    stk_philox(7, counter, word);
+    stk_philox_normal2(word[0], word[1], z);
+    stk_philox_normal2(word[2], word[3], z + 2);
+    for (int i = 0; i < 4; i++) {
+      z[i] = fma(fill.b, z[i], fill.a);
+    }
+    assert_memory_equal(got + 4 * block, z, sizeof z);
   }
 }
 
@@ -132,6 +157,7 @@ int main(void) {
       cmocka_unit_test(test_name_hash_is_fnv1a),
       cmocka_unit_test(test_fill_in_pieces_is_the_same),
       cmocka_unit_test(test_fill_f32_is_the_rounded_f64),
+      cmocka_unit_test(test_fill_normal_is_the_generators_numbers),
       cmocka_unit_test(test_fill_other_seed_or_name_differs),
       cmocka_unit_test(test_fill_moments_match),
       cmocka_unit_test(test_fill_trunc_normal_stays_inside),

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/num/dmath.h"
 #include "engine/num/philox.h"
 
 /* Random123's known answers for philox4x32, 10 rounds. */
@@ -84,6 +85,20 @@ static void test_normal_moments_are_standard(void **state) {
   assert_true(fabs(fourth / n - 3) < 5 * sqrt(96 / n));
 }
 
+/* Box and Muller as docs/numerics.md states them, by the functions one by one. */
+static void test_normal_is_its_formula_bit_for_bit(void **state) {
+  (void)state;
+  for (uint32_t k = 0; k < 200000; k++) {
+    const uint32_t a = k * 2654435761u, b = k < 4096 ? k << 20 : ~k * 40503u * 65599u;
+    double z[2];
+    stk_philox_normal2(a, b, z);
+    const double r = sqrt(-2.0 * stk_log_d(((double)a + 1.0) * 0x1p-32));
+    const double turn = (double)b * 0x1p-31;
+    const double want[2] = {r * stk_cospi_d(turn), r * stk_sinpi_d(turn)};
+    assert_memory_equal(z, want, sizeof z);
+  }
+}
+
 static void test_normal_extreme_words_are_finite(void **state) {
   (void)state;
   double z[2];
@@ -119,6 +134,7 @@ int main(void) {
       cmocka_unit_test(test_uniform_takes_the_top_24_bits),
       cmocka_unit_test(test_drop_threshold_scales_and_rounds_down),
       cmocka_unit_test(test_normal_moments_are_standard),
+      cmocka_unit_test(test_normal_is_its_formula_bit_for_bit),
       cmocka_unit_test(test_normal_extreme_words_are_finite),
       cmocka_unit_test(test_below_is_uniform_over_small_ranges)};
   return cmocka_run_group_tests(tests, NULL, NULL);
