@@ -129,23 +129,32 @@ static sp_status tail_drain(struct tail *t, entry_fn *fn, void *ctx, struct sp_e
   }
 }
 
-/* Everything up to the end of the file as it is now. */
+/* Everything up to the end of the file as it is now. Each read begins with a line: a torn one may
+ * be cut off meanwhile and another one written in its place, so that no two reads make a line,
+ * unless one alone fills a read. */
 static sp_status tail_read(struct tail *t, entry_fn *fn, void *ctx, struct sp_err *err) {
   char bytes[16 * 1024];
   for (;;) {
+    const int64_t from = t->reader.offset;
     ssize_t n = read(t->fd, bytes, sizeof bytes);
     if (n < 0 && errno == EINTR) {
       continue;
     }
-    if (n <= 0) {
-      return n == 0 ? SP_OK : sp_fail_errno(err, "reading %s", t->path);
+    if (n < 0) {
+      return sp_fail_errno(err, "reading %s", t->path);
     }
     sp_status status = sp_chronicle_feed(&t->reader, bytes, (size_t)n, err);
     if (status == SP_OK) {
       status = tail_drain(t, fn, ctx, err);
     }
-    if (status != SP_OK) {
+    if (status != SP_OK || n < (ssize_t)sizeof bytes) {
       return status;
+    }
+    if (t->reader.offset > from) {
+      sp_chronicle_reader_rewind(&t->reader);
+      if (lseek(t->fd, t->reader.offset, SEEK_SET) < 0) {
+        return sp_fail_errno(err, "reading %s", t->path);
+      }
     }
   }
 }
