@@ -32,12 +32,39 @@ double stk_softplus_d(double x) {
   return d_softplus(x);
 }
 
+/* sin of the angle r + tail + quarters * pi/2. */
+static double sin_quarters(double r, double tail, int quarters) {
+  const double y = quarters & 1 ? d_cos_kernel(r, tail) : d_sin_kernel(r, tail);
+  return quarters & 2 ? -y : y;
+}
+
+/* sin((x + shift/2) pi). */
+static double sinpi_shifted(double x, int shift) {
+  if (!(fabs(x) <= 0x1.fffffffffffffp1023)) {
+    return D_NAN;
+  }
+  if (fabs(x) >= 0x1p53) {
+    return sin_quarters(0.0, 0.0, shift); /* an even integer */
+  }
+  /* Twice x as an integer plus a remainder in [-1/2, 1/2]: both exact. */
+  const double twice = 2.0 * x;
+  double n = twice, tail;
+  if (fabs(twice) < 0x1p51) {
+    n = (twice + 0x1.8p52) - 0x1.8p52;
+  } else {
+    n = (double)(int64_t)twice;
+  }
+  const double r = d_reduce_pi(twice, n, &tail);
+  const double y = sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
+  return y == 0.0 ? 0.0 : y;
+}
+
 double stk_sinpi_d(double x) {
-  return d_sinpi_shifted(x, 0);
+  return sinpi_shifted(x, 0);
 }
 
 double stk_cospi_d(double x) {
-  return d_sinpi_shifted(x, 1);
+  return sinpi_shifted(x, 1);
 }
 
 /* sin(x + shift pi/2): x = n pi/2 + r + tail with pi/2 in three parts. */
@@ -52,7 +79,7 @@ static double sin_shifted(double x, int shift) {
   const double r = a - p;
   const double t = a - r;
   const double tail = (t - p) - (p_low + n * STK_HALF_PI_3);
-  return d_sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
+  return sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
 }
 
 double stk_sin_d(double x) {

@@ -162,43 +162,21 @@ D_INLINE double d_cos_kernel(double r, double tail) {
   return w + (rest + fma(z * z, D_HORNER(z, stk_c_cos), -r * tail));
 }
 
-/* sin of the angle r + tail + quarters * pi/2. */
-D_INLINE double d_sin_quarters(double r, double tail, int quarters) {
-  const double y = quarters & 1 ? d_cos_kernel(r, tail) : d_sin_kernel(r, tail);
-  return quarters & 2 ? -y : y;
-}
-
-/* sin((x + shift/2) pi). */
-D_INLINE double d_sinpi_shifted(double x, int shift) {
-  if (!(fabs(x) <= 0x1.fffffffffffffp1023)) {
-    return D_NAN;
-  }
-  if (fabs(x) >= 0x1p53) {
-    return d_sin_quarters(0.0, 0.0, shift); /* an even integer */
-  }
-  /* Twice x as an integer plus a remainder in [-1/2, 1/2]: both exact. */
-  const double twice = 2.0 * x;
-  double n = twice;
-  if (fabs(twice) < 0x1p51) {
-    n = (twice + 0x1.8p52) - 0x1.8p52;
-  } else {
-    n = (double)(int64_t)twice;
-  }
+/* What is left of the angle twice * pi/2 without its n quarters, as r + tail: returns r. */
+D_INLINE double d_reduce_pi(double twice, double n, double *out_tail) {
   const double f = 0.5 * (twice - n);
   const double r = f * STK_PI_HI;
-  const double tail = fma(f, STK_PI_HI, -r) + f * STK_PI_LO;
-  const double y = d_sin_quarters(r, tail, (int)((int64_t)n & 3) + shift);
-  return y == 0.0 ? 0.0 : y;
+  *out_tail = fma(f, STK_PI_HI, -r) + f * STK_PI_LO;
+  return r;
 }
 
-/* sin(x pi) and cos(x pi), |x| < 2^50, with the bits of d_sinpi_shifted: without its branches,
- * which nobody could predict. */
+/* sin(x pi) and cos(x pi), |x| < 2^50, with the bits of stk_sinpi_d and stk_cospi_d: without their
+ * branches, which nobody could predict. */
 D_INLINE void d_sincospi(double x, double *out_sin, double *out_cos) {
   const double twice = 2.0 * x;
   const double n = (twice + 0x1.8p52) - 0x1.8p52;
-  const double f = 0.5 * (twice - n);
-  const double r = f * STK_PI_HI;
-  const double tail = fma(f, STK_PI_HI, -r) + f * STK_PI_LO;
+  double tail;
+  const double r = d_reduce_pi(twice, n, &tail);
   const double half[2] = {d_sin_kernel(r, tail), d_cos_kernel(r, tail)};
   const uint64_t quarters = (uint64_t)(int64_t)n;
   /* Of the quarter's two low bits one chooses the function and the other, its sign. */

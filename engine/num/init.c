@@ -111,8 +111,7 @@ D_INLINE void fill4(const struct stk_fill *fill, uint64_t seed, uint64_t hash, u
 typedef void fill_fn(const struct stk_fill *fill, uint64_t seed, uint64_t hash, uint64_t block,
                      double out[4]);
 
-/* Twice: a call of libm for each fma makes a large model's weights three times as long in coming.
- */
+/* Twice: with a call of libm for each fma, weights take more than twice as long. */
 __attribute__((flatten)) static void fill4_plain(const struct stk_fill *fill, uint64_t seed,
                                                  uint64_t hash, uint64_t block, double out[4]) {
   fill4(fill, seed, hash, block, out);

@@ -104,6 +104,9 @@ struct cr_replay {
  * take the place of the limits. */
 void cr_replay(const struct cr_record *r, struct cr_replay *p);
 
+/* Says what was tried, and fails with the first state that was found wrong. */
+void cr_assert_right(const struct cr_replay *p);
+
 /* For main: temporary files in memory, where it has a place for files and TMPDIR says nothing else.
  * Thousands of trees are made and removed, and no real disk takes part. */
 void cr_use_memory(void);

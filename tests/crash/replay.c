@@ -361,3 +361,11 @@ void cr_replay(const struct cr_record *r, struct cr_replay *p) {
   sp_free(s->seen);
   sp_free(s);
 }
+
+void cr_assert_right(const struct cr_replay *p) {
+  print_message("seed %" PRIu64 ", %" PRId64 " states, %" PRId64 " trees\n", p->seed, p->n_states,
+                p->n_trees);
+  if (p->n_wrong) {
+    fail_msg("%" PRId64 " wrong; %s", p->n_wrong, p->first_wrong);
+  }
+}

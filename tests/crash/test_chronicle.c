@@ -7,7 +7,6 @@
 #include "tests/crash/crash.h"
 #include "worker/supervise/chronicle.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -140,11 +139,7 @@ static struct cr_replay replay(bool (*forget)(const struct cr_note *)) {
 static void test_what_was_synced_is_there_and_the_rest_cut(void **state) {
   (void)state;
   struct cr_replay p = replay(NULL);
-  print_message("seed %" PRIu64 ", %" PRId64 " states, %" PRId64 " trees\n", p.seed, p.n_states,
-                p.n_trees);
-  if (p.n_wrong) {
-    fail_msg("%s", p.first_wrong);
-  }
+  cr_assert_right(&p);
   assert_true(p.n_trees >= 50);
 }
 

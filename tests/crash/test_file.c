@@ -8,7 +8,6 @@
 #include "tests/crash/crash.h"
 
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -86,11 +85,7 @@ static struct cr_replay replace(bool (*forget)(const struct cr_note *)) {
 static void test_replace_leaves_the_old_or_the_new_contents(void **state) {
   (void)state;
   struct cr_replay p = replace(NULL);
-  print_message("seed %" PRIu64 ", %" PRId64 " states, %" PRId64 " trees\n", p.seed, p.n_states,
-                p.n_trees);
-  if (p.n_wrong) {
-    fail_msg("%s", p.first_wrong);
-  }
+  cr_assert_right(&p);
   assert_true(p.n_trees >= 20);
 }
 

@@ -165,11 +165,7 @@ static struct cr_replay play(cr_check *check, bool (*forget)(const struct cr_not
 static void test_order_cut_by_power_loss_leaves_only_good_names(void **state) {
   (void)state;
   struct cr_replay p = play(recover, NULL);
-  print_message("seed %" PRIu64 ", %" PRId64 " states, %" PRId64 " trees\n", p.seed, p.n_states,
-                p.n_trees);
-  if (p.n_wrong) {
-    fail_msg("%" PRId64 " wrong; %s", p.n_wrong, p.first_wrong);
-  }
+  cr_assert_right(&p);
   assert_true(p.n_trees > 100);
 }
 

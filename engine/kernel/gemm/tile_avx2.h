@@ -60,13 +60,10 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
   _mm256_maskstore_ps(p, m, x);
 }
 
-#define GEMM_B_1(at) "vmovups " at "(%[b]), %%ymm12\n\t"
-#define GEMM_B_2(at) GEMM_B_1(at) "vmovups 32+" at "(%[b]), %%ymm13\n\t"
-
-#define GEMM_FMA_1(address, t, x, y) \
-  "vbroadcastss " address ", %%ymm" t "\n\tvfmadd231ps %%ymm12, %%ymm" t ", %%ymm" x "\n\t"
-#define GEMM_FMA_2(address, t, x, y) \
-  GEMM_FMA_1(address, t, x, y) "vfmadd231ps %%ymm13, %%ymm" t ", %%ymm" y "\n\t"
+#define GEMM_V "%%ymm" /* a register without its number, its bytes, and the two of B's line */
+#define GEMM_V_BYTES "32"
+#define GEMM_RIGHT_1 GEMM_V "12"
+#define GEMM_RIGHT_2 GEMM_V "13"
 
 /* Rows 0 .. mr-1 of one step in k; A(row) is the address of the row's element. */
 #define GEMM_STEP_1(FMA, A) FMA(A(0), "14", "0", "1")
@@ -82,15 +79,7 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
 #define GEMM_ZEROS \
   ".irp i,0,1,2,3,4,5,6,7,8,9,10,11\n\tvxorps %%xmm\\i, %%xmm\\i, %%xmm\\i\n\t.endr\n\t"
 
-#define GEMM_SAVE_1(at, x, y) "vmovups %%ymm" x ", " at "\n\t"
-#define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups %%ymm" y ", 32" at "\n\t"
-
-#define GEMM_ADD_1(at, x, y) "vaddps " at ", %%ymm" x ", %%ymm" x "\n\t" GEMM_SAVE_1(at, x, y)
-#define GEMM_ADD_2(at, x, y)                                                                     \
-  "vaddps 32" at ", %%ymm" y ", %%ymm" y "\n\t" GEMM_ADD_1(at, x, y) "vmovups %%ymm" y ", 32" at \
-                                                                     "\n\t"
-
-#define GEMM_CLOBBERS                                                                    \
+#define GEMM_CLOBBERS                                                                      \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc", "memory"
 

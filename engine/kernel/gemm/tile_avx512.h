@@ -61,13 +61,10 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
   _mm512_mask_storeu_ps(p, m, x);
 }
 
-#define GEMM_B_1(at) "vmovups " at "(%[b]), %%zmm24\n\t"
-#define GEMM_B_2(at) GEMM_B_1(at) "vmovups 64+" at "(%[b]), %%zmm25\n\t"
-
-#define GEMM_FMA_1(address, t, x, y) \
-  "vbroadcastss " address ", %%zmm" t "\n\tvfmadd231ps %%zmm24, %%zmm" t ", %%zmm" x "\n\t"
-#define GEMM_FMA_2(address, t, x, y) \
-  GEMM_FMA_1(address, t, x, y) "vfmadd231ps %%zmm25, %%zmm" t ", %%zmm" y "\n\t"
+#define GEMM_V "%%zmm" /* a register without its number, its bytes, and the two of B's line */
+#define GEMM_V_BYTES "64"
+#define GEMM_RIGHT_1 GEMM_V "24"
+#define GEMM_RIGHT_2 GEMM_V "25"
 
 /* Rows 0 .. mr-1 of one step in k; A(row) is the address of the row's element. */
 #define GEMM_STEP_1(FMA, A) FMA(A(0), "26", "0", "1")
@@ -90,15 +87,7 @@ V_INLINE void tv_store_some(real *p, tv_mask m, tv x) {
   ".irp i,0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23\n\tvpxord %%zmm\\i, " \
   "%%zmm\\i, %%zmm\\i\n\t.endr\n\t"
 
-#define GEMM_SAVE_1(at, x, y) "vmovups %%zmm" x ", " at "\n\t"
-#define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups %%zmm" y ", 64" at "\n\t"
-
-#define GEMM_ADD_1(at, x, y) "vaddps " at ", %%zmm" x ", %%zmm" x "\n\t" GEMM_SAVE_1(at, x, y)
-#define GEMM_ADD_2(at, x, y)                                                                     \
-  "vaddps 64" at ", %%zmm" y ", %%zmm" y "\n\t" GEMM_ADD_1(at, x, y) "vmovups %%zmm" y ", 64" at \
-                                                                     "\n\t"
-
-#define GEMM_CLOBBERS                                                                         \
+#define GEMM_CLOBBERS                                                                           \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",      \
       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", \
       "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", \

@@ -2,12 +2,30 @@
  * and spill registers, in ways that cost a tenth of the speed on some CPUs and a quarter on others.
  *
  * Included by tile.h after an instruction set's tile (tile_avx2.h, tile_avx512.h), which brings the
- * instructions: GEMM_B_nv loads a line of B, GEMM_STEP_mr multiplies, GEMM_SAVE_nv stores a row of
- * accumulators. The tile's own go to rows `stride` apart afterwards: to C itself where nothing is
- * left to do, else to the stack.
+ * registers: GEMM_V names them, GEMM_STEP_mr gives each row its accumulators, GEMM_ZEROS clears
+ * them. The tile's own go to rows `stride` apart afterwards: to C itself, or added to it, where
+ * nothing else is left to do, else to the stack.
  */
 #ifndef STK_KERNEL_GEMM_TILE_LOOP_H
 #define STK_KERNEL_GEMM_TILE_LOOP_H
+
+/* A line of B; a row of A, broadcast into register t, times it; a row of accumulators stored, or
+ * added to what is there. */
+#define GEMM_B_1(at) "vmovups " at "(%[b]), " GEMM_RIGHT_1 "\n\t"
+#define GEMM_B_2(at) GEMM_B_1(at) "vmovups " GEMM_V_BYTES "+" at "(%[b]), " GEMM_RIGHT_2 "\n\t"
+#define GEMM_FMA_1(address, t, x, y)    \
+  "vbroadcastss " address ", " GEMM_V t \
+  "\n\t"                                \
+  "vfmadd231ps " GEMM_RIGHT_1 ", " GEMM_V t ", " GEMM_V x "\n\t"
+#define GEMM_FMA_2(address, t, x, y) \
+  GEMM_FMA_1(address, t, x, y) "vfmadd231ps " GEMM_RIGHT_2 ", " GEMM_V t ", " GEMM_V y "\n\t"
+#define GEMM_SAVE_1(at, x, y) "vmovups " GEMM_V x ", " at "\n\t"
+#define GEMM_SAVE_2(at, x, y) GEMM_SAVE_1(at, x, y) "vmovups " GEMM_V y ", " GEMM_V_BYTES at "\n\t"
+#define GEMM_ADD_1(at, x, y) "vaddps " at ", " GEMM_V x ", " GEMM_V x "\n\t" GEMM_SAVE_1(at, x, y)
+#define GEMM_ADD_2(at, x, y)                            \
+  "vaddps " GEMM_V_BYTES at ", " GEMM_V y ", " GEMM_V y \
+  "\n\t"                                                \
+  "vaddps " at ", " GEMM_V x ", " GEMM_V x "\n\t" GEMM_SAVE_2(at, x, y)
 
 /* Element addresses: step u of a packed panel; rows a_row apart, and step u of such lines. */
 #define GEMM_PANEL_0(row) "4*" #row "(%[a])"
@@ -62,22 +80,24 @@
 
 /* Assembly by lines. clang-format has no way with it. */
 /* clang-format off */
+/* k by four and by one; A0 .. A3 are the addresses of the four. */
+#define GEMM_BY_FOUR(mr, nv, A0, A1, A2, A3, NEXT_FOUR, NEXT_ONE)                                  \
+  GEMM_ZEROS "test %[four], %[four]\n\tje 2f\n\t.p2align 5\n1:\n\t"                                \
+  GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, A0)                                               \
+  GEMM_B_##nv(GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, A1)                                       \
+  GEMM_B_##nv("2*" GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, A2)                                  \
+  GEMM_B_##nv("3*" GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, A3)                                  \
+  NEXT_FOUR "add $4*" GEMM_B_LINE ", %[b]\n\t"                                                     \
+  "dec %[four]\n\tjne 1b\n2:\n\ttest %[one], %[one]\n\tje 4f\n3:\n\t"                              \
+  GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, A0)                                               \
+  NEXT_ONE "add $" GEMM_B_LINE ", %[b]\n\tdec %[one]\n\tjne 3b\n4:\n\t" GEMM_END(mr, nv)
 #define GEMM_LOOPS(mr, nv)                                                                         \
   V_INLINE void gemm_loop_panel_##mr##_##nv(int64_t kc, const real *a, const real *b, real *to,    \
                                             int64_t stride, int add) {                             \
     int64_t four = kc / 4, one = kc % 4;                                                           \
-    __asm__ volatile(GEMM_ZEROS                                                                    \
-      "test %[four], %[four]\n\tje 2f\n\t"                                                         \
-      ".p2align 5\n1:\n\t"                                                                         \
-      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                                 \
-      GEMM_B_##nv(GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_1)                         \
-      GEMM_B_##nv("2*" GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_2)                    \
-      GEMM_B_##nv("3*" GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_3)                    \
-      "add $4*" GEMM_A_LINE ", %[a]\n\tadd $4*" GEMM_B_LINE ", %[b]\n\t"                           \
-      "dec %[four]\n\tjne 1b\n2:\n\ttest %[one], %[one]\n\tje 4f\n3:\n\t"                          \
-      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PANEL_0)                                 \
-      "add $" GEMM_A_LINE ", %[a]\n\tadd $" GEMM_B_LINE ", %[b]\n\t"                               \
-      "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_END(mr, nv)                                              \
+    __asm__ volatile(                                                                              \
+      GEMM_BY_FOUR(mr, nv, GEMM_PANEL_0, GEMM_PANEL_1, GEMM_PANEL_2, GEMM_PANEL_3,                 \
+                   "add $4*" GEMM_A_LINE ", %[a]\n\t", "add $" GEMM_A_LINE ", %[a]\n\t")           \
       : [a] "+r"(a), [b] "+r"(b), [four] "+r"(four), [one] "+r"(one)                               \
       : [to] "r"(to), [stride] "r"(stride * 4), [add] "r"(add)                                     \
       : GEMM_CLOBBERS);                                                                            \
@@ -86,18 +106,9 @@
                                             const real *b, real *to, int64_t stride, int add) {    \
     GEMM_THIRDS(mr);                                                                               \
     int64_t four = kc / 4, one = kc % 4;                                                           \
-    __asm__ volatile(GEMM_ZEROS                                                                    \
-      "test %[four], %[four]\n\tje 2f\n\t"                                                         \
-      ".p2align 5\n1:\n\t"                                                                         \
-      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                                   \
-      GEMM_B_##nv(GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_1)                         \
-      GEMM_B_##nv("2*" GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_2)                    \
-      GEMM_B_##nv("3*" GEMM_B_LINE) GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_LINES_3)                    \
-      GEMM_NEXT("$16") "add $4*" GEMM_B_LINE ", %[b]\n\t"                                          \
-      "dec %[four]\n\tjne 1b\n2:\n\ttest %[one], %[one]\n\tje 4f\n3:\n\t"                          \
-      GEMM_B_##nv("0") GEMM_STEP_##mr(GEMM_FMA_##nv, GEMM_PLACE)                                   \
-      GEMM_NEXT("$4") "add $" GEMM_B_LINE ", %[b]\n\t"                                             \
-      "dec %[one]\n\tjne 3b\n4:\n\t" GEMM_END(mr, nv)                                              \
+    __asm__ volatile(                                                                              \
+      GEMM_BY_FOUR(mr, nv, GEMM_PLACE, GEMM_LINES_1, GEMM_LINES_2, GEMM_LINES_3,                   \
+                   GEMM_NEXT("$16"), GEMM_NEXT("$4"))                                              \
       : [a] "+r"(a), [a3] "+r"(a3), [a6] "+r"(a6), [a9] "+r"(a9), [b] "+r"(b),                     \
         [four] "+r"(four), [one] "+r"(one)                                                         \
       : [to] "r"(to), [stride] "r"(stride * 4), [add] "r"(add), [row] "r"(a_row * 4)               \
