@@ -124,18 +124,23 @@ static bool is_poisoned(struct sw_step *s, const struct sw_cause *cause) {
   return true;
 }
 
-/* A death that asks for a restart. of: the generation that it happened in. Deaths of the same
- * window, and of members of the generation that is being left anyway, cost nothing more. */
+/* A death that asks for a restart. of: the generation that it happened in. Deaths soon after one
+ * that was charged, though the next generation may be open already, and those of members of the
+ * generation that is being left anyway, cost nothing more. */
 static void charge(struct sw_step *s, const struct sw_cause *cause, uint32_t of) {
   struct sw_core *c = s->c;
   int64_t now = s->e->now_ns;
-  if (c->phase != SW_PHASE_FORMING ||
-      (c->incident_ns && (of != c->generation || now - c->incident_ns <= c->config.window_ns))) {
+  if (c->phase != SW_PHASE_FORMING) {
     return;
   }
   bool first = c->incident_ns == 0;
-  c->incident_ns = now;
+  bool soon = c->charged_ns && now - c->charged_ns <= c->config.window_ns;
   c->died_ns = c->died_ns ? c->died_ns : c->closed_ns ? c->closed_ns : now;
+  c->incident_ns = now;
+  if (soon || (!first && of != c->generation)) {
+    return;
+  }
+  c->charged_ns = now;
   if (first && of == c->opened && is_poisoned(s, cause)) {
     return;
   }
@@ -327,8 +332,7 @@ static bool is_own_fault(const struct sw_cause *cause) {
       cause->kind == SW_CAUSE_SIGNAL && (cause->number == SIGKILL || cause->number == SIGTERM ||
                                          cause->number == SIGINT || cause->number == SIGHUP);
   return cause->kind == SW_CAUSE_EXIT || cause->kind == SW_CAUSE_ERROR ||
-         cause->kind == SW_CAUSE_HANG ||
-         (cause->kind == SW_CAUSE_SIGNAL && !outside);
+         cause->kind == SW_CAUSE_HANG || (cause->kind == SW_CAUSE_SIGNAL && !outside);
 }
 
 void sw_zygote_gone(struct sw_step *s, const struct sw_proc *was, const struct sw_cause *cause) {
@@ -470,8 +474,7 @@ static void settle_rank(struct sw_step *s, int32_t r) {
 }
 
 static bool may_open(const struct sw_core *c, int64_t now) {
-  if (c->written != c->generation || now < c->not_before_ns ||
-      (c->incident_ns && now < sw_after(c->incident_ns, c->config.window_ns))) {
+  if (c->written != c->generation || now < c->not_before_ns) {
     return false;
   }
   for (int32_t r = 0; r < SW_RANKS_MAX; r++) {

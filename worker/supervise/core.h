@@ -83,9 +83,9 @@ typedef enum sw_event_kind {
   SW_EV_LEFT,     /* proc, generation: the rank is outside of it, and touches nothing */
   SW_EV_FINISHED, /* proc: the lead's loop has ended, the end is committed; all its orders were told
                      before (SW_EV_ORDER) */
-  SW_EV_HANG, /* rank, or proc where it is no rank's, cause_kind (HANG or STOPPED), text: a half
-                 sentence for sw_cause_of_kill */
-  SW_EV_ALIVE, /* proc: the zygote is not up yet, but gets on */
+  SW_EV_HANG,     /* rank, or proc where it is no rank's, cause_kind (HANG or STOPPED), text: a half
+                     sentence for sw_cause_of_kill */
+  SW_EV_ALIVE,    /* proc: the zygote is not up yet, but gets on */
 
   SW_EV_ORDER,     /* order, slot: the committed page asks for a save; again is harmless. Numbers
                       grow by one */
@@ -209,7 +209,7 @@ struct sw_core_config {
   /* 0 stands for the default: */
   int64_t leave_ns;   /* to leave on the abort word, to quit when told (2 s) */
   int64_t culprit_ns; /* the same for a rank that was found hanging (200 ms) */
-  int64_t window_ns;  /* deaths within it are one; nothing opens sooner after a death (6 ms) */
+  int64_t window_ns;  /* deaths so soon after one that was charged belong to it (6 ms) */
   int64_t fork_ns;    /* from FORK to the pid (5 s); the zygote is killed when it takes longer */
   int64_t ready_ns;   /* from the pid, or JOIN, to READY (30 s) */
   int64_t zygote_ns;  /* from START_ZYGOTE, or its newest ALIVE, to UP (10 min) */
@@ -289,7 +289,8 @@ struct sw_core {
   uint64_t commits; /* as of the newest event */
   int64_t step;
   int64_t closed_ns;   /* first death, or leaving, of this forming; 0: none */
-  int64_t incident_ns; /* the newest death that was charged in this forming; 0: none */
+  int64_t incident_ns; /* the newest death of this forming; 0: none */
+  int64_t charged_ns;  /* the newest death that was charged, of any forming; 0: none */
   int64_t died_ns;     /* what RECOVERED counts from; 0: nothing to tell */
   uint64_t open_commits;
   int64_t not_before_ns; /* back-off of forks */

@@ -79,7 +79,6 @@ int64_t sw_wake(const struct sw_core *c, int64_t now) {
   if (c->phase == SW_PHASE_FORMING) {
     earlier(&wake, now, c->not_before_ns);
     earlier(&wake, now, c->written < c->generation ? c->write_not_before_ns : 0);
-    earlier(&wake, now, c->incident_ns ? sw_after(c->incident_ns, c->config.window_ns) : 0);
   }
   return wake;
 }
