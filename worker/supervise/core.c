@@ -124,24 +124,26 @@ static bool is_poisoned(struct sw_step *s, const struct sw_cause *cause) {
   return true;
 }
 
-/* A death that asks for a restart. of: the generation that it happened in. Deaths soon after one
- * that was charged, though the next generation may be open already, and those of members of the
- * generation that is being left anyway, cost nothing more. */
-static void charge(struct sw_step *s, const struct sw_cause *cause, uint32_t of) {
+/* A death that asks for a restart. Those of members of the generation that is being left anyway
+ * cost nothing more, nor do those soon after one that was charged of processes that were there
+ * then, though the next generation may be open already. */
+static void charge(struct sw_step *s, const struct sw_cause *cause, const struct sw_proc *p) {
   struct sw_core *c = s->c;
   int64_t now = s->e->now_ns;
   if (c->phase != SW_PHASE_FORMING) {
     return;
   }
   bool first = c->incident_ns == 0;
-  bool soon = c->charged_ns && now - c->charged_ns <= c->config.window_ns;
+  bool soon =
+      c->charged_ns && now - c->charged_ns <= c->config.window_ns && p->id <= c->charged_proc;
   c->died_ns = c->died_ns ? c->died_ns : c->closed_ns ? c->closed_ns : now;
   c->incident_ns = now;
-  if (soon || (!first && of != c->generation)) {
+  if (soon || (!first && p->generation != c->generation)) {
     return;
   }
   c->charged_ns = now;
-  if (first && of == c->opened && is_poisoned(s, cause)) {
+  c->charged_proc = c->last_proc;
+  if (first && p->generation == c->opened && is_poisoned(s, cause)) {
     return;
   }
   c->restarts = c->restart_commits == c->commits ? c->restarts + 1 : 1;
@@ -191,7 +193,7 @@ void sw_rank_gone(struct sw_step *s, const struct sw_proc *was, int32_t rank,
     return;
   }
   sw_close(s);
-  charge(s, cause, was->generation);
+  charge(s, cause, was);
 }
 
 /* Worth another try: what the machine was short of, as against what the job is. */
@@ -255,7 +257,7 @@ static void on_left(struct sw_step *s, struct sw_proc *p) {
     struct sw_cause *cause = sw_cause_new(s); /* unasked: somebody inside had set the abort word */
     sw_cause_of_error(cause, sw_who(s, p), SP_ECANCELED, "it left its generation unasked");
     sw_close(s);
-    charge(s, cause, p->generation);
+    charge(s, cause, p);
   }
   sw_close(s);
 }
@@ -302,7 +304,7 @@ static void on_hang(struct sw_step *s) {
   p->why = e->cause_kind;
   snprintf(p->text, sizeof p->text, "%s", text);
   p->deadline_ns = sw_after(e->now_ns, c->config.culprit_ns);
-  charge(s, cause, p->generation);
+  charge(s, cause, p);
 }
 
 /* ---- the zygote */

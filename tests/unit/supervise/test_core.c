@@ -213,11 +213,26 @@ static void test_core_death_soon_after_the_first_costs_nothing_more(void **state
              "(died); abort g2; write g3x2; fork r1 #5 g3x2; join r0 #4 g3x2; open g3x2; (opened)");
   assert_int_equal(d.core.restarts, 1);
   assert_int_equal(d.core.poison, 1);
-  d.now_ns += 2 * DRIVE_MS; /* 7 after the one that was charged */
-  drive_killed(&d, 5, SIGKILL);
+  drive_killed(&d, 4, SIGKILL); /* what was started since is another matter */
   drive_said(&d, "(died); abort g3; (retry); write g4x2");
   assert_int_equal(d.core.restarts, 2);
   assert_int_equal(d.core.poison, 2);
+}
+
+static void test_core_death_later_than_the_window_is_another_one(void **state) {
+  (void)state;
+  static struct drive d;
+  drive_open(&d, 2, 2);
+  drive_killed(&d, 2, SIGKILL);
+  written(&d, 2);
+  drive_rank(&d, SW_EV_LEFT, 3, 1);
+  drive_rank(&d, SW_EV_READY, 3, 2);
+  a_rank_is_up(&d, 4, 2);
+  d.now_ns += 7 * DRIVE_MS;
+  d.said[0] = '\0';
+  drive_killed(&d, 3, SIGKILL);
+  drive_said(&d, "(died); abort g2; (retry); write g3x2");
+  assert_int_equal(d.core.restarts, 2);
 }
 
 static void test_core_all_ranks_at_once_are_one_change(void **state) {
@@ -831,6 +846,7 @@ int main(void) {
       tt_test(test_core_survivor_that_does_not_leave_is_killed),
       tt_test(test_core_death_while_a_generation_forms_is_the_same_change),
       tt_test(test_core_death_soon_after_the_first_costs_nothing_more),
+      tt_test(test_core_death_later_than_the_window_is_another_one),
       tt_test(test_core_all_ranks_at_once_are_one_change),
       tt_test(test_core_death_in_recovery_is_repaired_inside_it),
       tt_test(test_core_exit_before_its_pid_is_claimed_later),
