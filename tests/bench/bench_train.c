@@ -8,8 +8,10 @@
  * then for each line of input one of output:
  *
  *   step S    seconds per step, the mean over about S seconds
- *   sgemm S   GFLOP/s of dnnl_sgemm, a product per thread, the best over S seconds; 0: no oneDNN
- *   copy S    bytes read and written per second by memcpy of 64 MiB, the best over S seconds
+ *   sgemm S   GFLOP/s of dnnl_sgemm, a product per thread, over about S seconds; 0: no oneDNN
+ *   copy S    bytes read and written per second by memcpy of 64 MiB, over about S seconds
+ *
+ * All three are means: what disturbs the machine takes its share of each.
  */
 #include <dlfcn.h>
 #include <inttypes.h>
@@ -95,8 +97,20 @@ static void square(void *ctx, int64_t lo, int64_t hi, int thread) {
   }
 }
 
-/* Every thread has its own products, so that no waiting for each other is measured. */
-static double best_sgemm(stk_pool *pool, double seconds) {
+/* Rounds of n units of fn per second, over about `seconds`, after one that warms up. */
+static double rounds_a_second(stk_pool *pool, stk_pool_fn fn, void *ctx, int64_t n,
+                              double seconds) {
+  int64_t rounds = 0;
+  stk_pool_run(pool, fn, ctx, n);
+  const int64_t begin = now_ns(NULL);
+  do {
+    stk_pool_run(pool, fn, ctx, n);
+    rounds++;
+  } while (seconds_since(begin) < seconds);
+  return (double)rounds / seconds_since(begin);
+}
+
+static double sgemm_rate(stk_pool *pool, double seconds) {
   const int64_t threads = stk_pool_n_threads(pool), n = threads * 3 * SQUARE * SQUARE;
   struct squares s = {.m = sp_alloc_aligned(64, sizeof(float) * (size_t)n)};
   setenv("OMP_NUM_THREADS", "1", 1);
@@ -105,18 +119,16 @@ static double best_sgemm(stk_pool *pool, double seconds) {
   if (library) {
     *(void **)&s.sgemm = dlsym(library, "dnnl_sgemm");
   }
-  double best = 0;
+  double rate = 0;
   for (int64_t i = 0; s.sgemm && s.m && i < n; i++) {
     s.m[i] = (float)(i % 97) * 0.01f;
   }
-  for (const int64_t begin = now_ns(NULL); s.sgemm && s.m && seconds_since(begin) < seconds;) {
-    const int64_t start = now_ns(NULL);
-    stk_pool_run(pool, square, &s, threads);
-    const double rate = 2e-9 * SQUARE * SQUARE * SQUARE * (double)threads / seconds_since(start);
-    best = rate > best ? rate : best;
+  if (s.sgemm && s.m) {
+    rate = 2e-9 * SQUARE * SQUARE * SQUARE * (double)threads *
+           rounds_a_second(pool, square, &s, threads, seconds);
   }
   sp_free_aligned(s.m);
-  return best;
+  return rate;
 }
 
 static void copy_part(void *ctx, int64_t lo, int64_t hi, int thread) {
@@ -125,21 +137,16 @@ static void copy_part(void *ctx, int64_t lo, int64_t hi, int thread) {
   memcpy(memory + COPY_BYTES + lo, memory + lo, (size_t)(hi - lo));
 }
 
-static double best_copy(stk_pool *pool, double seconds) {
+static double copy_rate(stk_pool *pool, double seconds) {
   char *memory = sp_alloc_aligned(64, 2 * (size_t)COPY_BYTES);
-  double best = 0;
   if (!memory) {
     return 0;
   }
   memset(memory, 1, 2 * (size_t)COPY_BYTES);
-  for (const int64_t begin = now_ns(NULL); seconds_since(begin) < seconds;) {
-    const int64_t start = now_ns(NULL);
-    stk_pool_run(pool, copy_part, memory, COPY_BYTES);
-    const double rate = 2.0 * COPY_BYTES / seconds_since(start);
-    best = rate > best ? rate : best;
-  }
+  const double rate =
+      2.0 * COPY_BYTES * rounds_a_second(pool, copy_part, memory, COPY_BYTES, seconds);
   sp_free_aligned(memory);
-  return best;
+  return rate;
 }
 
 /* What a step cannot do without: its arithmetic, and the bytes of the optimizer (parameters and
@@ -169,9 +176,9 @@ static bool answer(struct sw_setup *s, stk_fit *loop, const char *line, struct s
   if (strcmp(what, "step") == 0) {
     value = run_steps(loop, stk_session_state(s->session), seconds, err);
   } else if (strcmp(what, "sgemm") == 0) {
-    value = best_sgemm(s->pool, seconds);
+    value = sgemm_rate(s->pool, seconds);
   } else if (strcmp(what, "copy") == 0) {
-    value = best_copy(s->pool, seconds);
+    value = copy_rate(s->pool, seconds);
   } else {
     return false;
   }
