@@ -2,6 +2,7 @@
 #include "worker/setup.h"
 
 #include <dlfcn.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,10 +33,23 @@ int64_t sw_limit(const struct sp_count *limit, int64_t n) {
 
 /* ---- module */
 
+/* errno says why. What is not there may only have to be compiled: the command that does it. */
+static sp_status no_module(const char *path, struct sp_err *err) {
+  const char *end = strrchr(path, '.');
+  if (errno != ENOENT || !end || strcmp(end, ".so") != 0) {
+    return sp_fail_errno(err, "model.module: %s", path);
+  }
+  const int stem = (int)(end - path);
+  return sp_fail(err, SP_ENOENT,
+                 "model.module: %s is not there; compile it: cc -std=c17 -O2 -ffp-contract=off "
+                 "-fPIC -shared $(pkg-config --cflags stoker) -o %s %.*s.c",
+                 path, path, stem, path);
+}
+
 static sp_status digest_file(const char *path, char hex[SP_SHA256_HEX], struct sp_err *err) {
   FILE *f = fopen(path, "rb");
   if (!f) {
-    return sp_fail_errno(err, "model.module: %s", path);
+    return no_module(path, err);
   }
   struct sp_sha256 h;
   uint8_t block[65536], digest[SP_SHA256_BYTES];

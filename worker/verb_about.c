@@ -172,7 +172,7 @@ int sw_verb_doctor(struct sw_emit *e, int argc, char **argv) {
     look_state(&r);
     look_disk(&r, ".", "here", "logs and checkpoints of runs started in this directory");
     look_disk(&r, "/var/tmp", "inflated data", "copies of gz data files (/var/tmp)");
-    found(&r, FINE, "refused", "GPUs, several processes and hosts, mixed precision");
+    found(&r, FINE, "refused", "GPUs, several hosts, mixed precision");
     sp_buf_puts(&b, r.json ? "]" : "");
     sw_emit_output(e, &b);
   }
