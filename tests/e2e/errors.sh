@@ -37,10 +37,10 @@ refused 2 "did you mean 'hidden'" fit job.yaml --model.hiden 3
 refused 2 'mpl' fit job.yaml --model.class mpl
 refused 2 'not built yet' fit job.yaml --trainer.precision bf16-mixed
 refused 2 'layers\.yaml:5:7: .*model\.layers\.1: linear: in is not' check layers.yaml
+refused 3 'nowhere\.yaml' fit nowhere.yaml
 refused 3 'nowhere\.so is not there; compile it: cc .*-o \./nowhere\.so \./nowhere\.c' \
   fit job.yaml --model.class null --model.module ./nowhere.so
 refused 3 'nowhere' fit job.yaml --data.kind idx --data.path nowhere
-refused 3 'nowhere\.so is not there; compile it: cc .*-o \./nowhere\.so \./nowhere\.c' fit job.yaml --model.class null --model.module ./nowhere.so
 refused 3 'nowhere' validate job.yaml --ckpt_path nowhere
 refused 2 'ckpt_path: the value is empty' fit job.yaml --ckpt_path ""
 refused 3 'no run below' fit job.yaml --ckpt_path last
