@@ -5,6 +5,8 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "proto/job/job.h"
+
 static const char module_text[] =
     "/* NAME: a classifier with one hidden layer.\n"
     " *\n"
@@ -139,8 +141,5 @@ void sc_template_put_job(struct sp_buf *b, const char *name) {
 }
 
 void sc_template_put_build_line(struct sp_buf *b, const char *name) {
-  sp_buf_printf(b,
-                "cc -std=c17 -O2 -ffp-contract=off -fPIC -shared $(pkg-config --cflags stoker) "
-                "-o %s.so %s.c",
-                name, name);
+  sp_buf_printf(b, SP_MODULE_COMPILE " -o %s.so %s.c", name, name);
 }

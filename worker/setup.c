@@ -41,8 +41,7 @@ static sp_status no_module(const char *path, struct sp_err *err) {
   }
   const int stem = (int)(end - path);
   return sp_fail(err, SP_ENOENT,
-                 "model.module: %s is not there; compile it: cc -std=c17 -O2 -ffp-contract=off "
-                 "-fPIC -shared $(pkg-config --cflags stoker) -o %s %.*s.c",
+                 "model.module: %s is not there; compile it: " SP_MODULE_COMPILE " -o %s %.*s.c",
                  path, path, stem, path);
 }
 

@@ -61,6 +61,10 @@ void sp_job_print(const struct sp_job *job, struct sp_buf *out);
 /* Appends sentences, one a line, about what is allowed but deserves a thought. */
 void sp_job_warnings(const struct sp_job *job, struct sp_buf *out);
 
+/* Compiles a module; "-o NAME.so NAME.c" follows. */
+#define SP_MODULE_COMPILE \
+  "cc -std=c17 -O2 -ffp-contract=off -fPIC -shared $(pkg-config --cflags stoker)"
+
 /* The class name or NULL, and the path of the module or NULL: exactly one is not NULL. */
 const char *sp_job_model_class(const struct sp_job *job);
 const char *sp_job_model_module(const struct sp_job *job);

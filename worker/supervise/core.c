@@ -98,7 +98,7 @@ void sw_close(struct sw_step *s) {
   c->generation++;
   c->n_ranks = c->n_wanted;
   c->closed_ns = s->e->now_ns;
-  c->incident_ns = 0;
+  c->has_died = false;
   c->not_before_ns = 0;
   sw_act(s, SW_DO_ABORT)->generation = c->opened;
   c->aborted = true;
@@ -133,11 +133,11 @@ static void charge(struct sw_step *s, const struct sw_cause *cause, const struct
   if (c->phase != SW_PHASE_FORMING) {
     return;
   }
-  bool first = c->incident_ns == 0;
+  bool first = !c->has_died;
   bool soon =
       c->charged_ns && now - c->charged_ns <= c->config.window_ns && p->id <= c->charged_proc;
   c->died_ns = c->died_ns ? c->died_ns : c->closed_ns ? c->closed_ns : now;
-  c->incident_ns = now;
+  c->has_died = true;
   if (soon || (!first && p->generation != c->generation)) {
     return;
   }
@@ -507,7 +507,8 @@ static void open_generation(struct sw_step *s) {
                           (int)c->n_ranks, c->n_ranks == 1 ? "" : "s", (long long)c->step));
   a->n_ranks = c->n_ranks;
   a->ns = c->closed_ns ? now - c->closed_ns : 0;
-  c->closed_ns = c->incident_ns = 0;
+  c->closed_ns = 0;
+  c->has_died = false;
   if (c->stop_asked) {
     sw_act(s, SW_DO_ASK_FINISH)->reason = c->stop_reason;
   }

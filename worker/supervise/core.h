@@ -209,10 +209,11 @@ struct sw_core_config {
   /* 0 stands for the default: */
   int64_t leave_ns;   /* to leave on the abort word, to quit when told (2 s) */
   int64_t culprit_ns; /* the same for a rank that was found hanging (200 ms) */
-  int64_t window_ns; /* deaths of its time so soon after one that was charged belong to it (6 ms) */
-  int64_t fork_ns;   /* from FORK to the pid (5 s); the zygote is killed when it takes longer */
-  int64_t ready_ns;  /* from the pid, or JOIN, to READY (30 s) */
-  int64_t zygote_ns; /* from START_ZYGOTE, or its newest ALIVE, to UP (10 min) */
+  int64_t window_ns;  /* so soon after a charged death, another one of a process of then is part of
+                         it (6 ms) */
+  int64_t fork_ns;    /* from FORK to the pid (5 s); the zygote is killed when it takes longer */
+  int64_t ready_ns;   /* from the pid, or JOIN, to READY (30 s) */
+  int64_t zygote_ns;  /* from START_ZYGOTE, or its newest ALIVE, to UP (10 min) */
   int64_t persist_ns; /* from FORK_PERSISTER to its exit (10 min) */
   int64_t
       backoff_ns;   /* second attempt without progress; then times 4 each, at most 30 s (100 ms) */
@@ -289,9 +290,9 @@ struct sw_core {
   uint64_t commits; /* as of the newest event */
   int64_t step;
   int64_t closed_ns;     /* first death, or leaving, of this forming; 0: none */
-  int64_t incident_ns;   /* the newest death of this forming; 0: none */
+  bool has_died;         /* somebody, in this forming */
   int64_t charged_ns;    /* the newest death that was charged, of any forming; 0: none */
-  uint32_t charged_proc; /* the newest process then */
+  uint32_t charged_proc; /* the newest process of then */
   int64_t died_ns;       /* what RECOVERED counts from; 0: nothing to tell */
   uint64_t open_commits;
   int64_t not_before_ns; /* back-off of forks */

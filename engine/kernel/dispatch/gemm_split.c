@@ -13,11 +13,12 @@ enum {
   PACK_COST = 12,  /* of one element */
   LINE_COST = 2,   /* of one of A's that is read in place, k along its line */
   ACROSS_COST = 8, /* the same, k across its lines */
+  /* A is packed for more columns than these, lines only where they are longer than that. */
+  ACROSS_COLUMNS = 64,
   LINE_COLUMNS = 480,
   LINE_LENGTH = 512,
-  ACROSS_COLUMNS = 64, /* beyond these A is packed */
-  UNIT_COST = 40000,   /* handing out one unit, and its threads' caches: two microseconds */
-  TILE_ROWS = 12,      /* cuts are worth it at whole register tiles of any instruction set */
+  UNIT_COST = 40000, /* handing out one unit, and its threads' caches: two microseconds */
+  TILE_ROWS = 12,    /* cuts are worth it at whole register tiles of any instruction set */
   TILE_COLUMNS = 32,
   MAX_ROUNDS = 8,
   RESERVE = 8 /* one round keeps 1/8 in reserve, two 1/16, ... */

@@ -17,6 +17,16 @@ static void a_rank_is_up(struct drive *d, uint32_t proc, uint32_t generation) {
   drive_rank(d, SW_EV_READY, proc, generation);
 }
 
+/* Of two ranks the lead dies; its replacement, process 4, and the survivor, 3, open generation 2.
+ */
+static void replace_the_lead(struct drive *d) {
+  drive_killed(d, 2, SIGKILL);
+  written(d, 2);
+  drive_rank(d, SW_EV_LEFT, 3, 1);
+  drive_rank(d, SW_EV_READY, 3, 2);
+  a_rank_is_up(d, 4, 2);
+}
+
 /* Ends a core whose generation is open, so that a test's story is whole. */
 static void finish(struct drive *d) {
   d->said[0] = '\0';
@@ -194,12 +204,8 @@ static void test_core_death_soon_after_the_first_costs_nothing_more(void **state
   (void)state;
   static struct drive d;
   drive_open(&d, 2, 2);
-  drive_killed(&d, 2, SIGKILL);
   int64_t t = d.now_ns;
-  written(&d, 2);
-  drive_rank(&d, SW_EV_LEFT, 3, 1);
-  drive_rank(&d, SW_EV_READY, 3, 2);
-  a_rank_is_up(&d, 4, 2);
+  replace_the_lead(&d);
   drive_said(&d,
              "(died); abort g1; write g2x2; fork r0 #4 g2x2; join r1 #3 g2x2; open g2x2; (opened)");
   assert_int_equal(d.now_ns, t);
@@ -223,11 +229,7 @@ static void test_core_death_later_than_the_window_is_another_one(void **state) {
   (void)state;
   static struct drive d;
   drive_open(&d, 2, 2);
-  drive_killed(&d, 2, SIGKILL);
-  written(&d, 2);
-  drive_rank(&d, SW_EV_LEFT, 3, 1);
-  drive_rank(&d, SW_EV_READY, 3, 2);
-  a_rank_is_up(&d, 4, 2);
+  replace_the_lead(&d);
   d.now_ns += 7 * DRIVE_MS;
   d.said[0] = '\0';
   drive_killed(&d, 3, SIGKILL);
