@@ -320,14 +320,13 @@ static bool is_trash(const char *name) {
   return parse_nonce(end + 1, &nonce) && stk_ckpt_name_parse(step_name, &step, &version);
 }
 
-/* What links and best.json were called before their renames. */
+/* What links, best.json and the like were called before their renames. */
 static bool is_tmp_file(const char *name) {
   static const char link[] = "tmp-link-";
-  static const char best[] = "best.json.tmp-";
   uint64_t nonce;
   return (strncmp(name, link, sizeof link - 1) == 0 &&
           parse_nonce(name + sizeof link - 1, &nonce)) ||
-         strncmp(name, best, sizeof best - 1) == 0;
+         sp_file_is_temporary(name);
 }
 
 /* Whether a living process still writes there. A file system without locks says no. */

@@ -171,10 +171,28 @@ char *sp_path_join(const char *directory, const char *name) {
   return joined;
 }
 
+static const char temporary_mark[] = ".tmp-";
+
+/* Past the digits at p; NULL when there is none. */
+static const char *past_digits(const char *p) {
+  size_t n = strspn(p, "0123456789");
+  return n > 0 ? p + n : NULL;
+}
+
+bool sp_file_is_temporary(const char *name) {
+  const char *p = NULL;
+  for (const char *q = strstr(name, temporary_mark); q; q = strstr(q + 1, temporary_mark)) {
+    p = q;
+  }
+  p = p && p > name ? past_digits(p + sizeof temporary_mark - 1) : NULL;
+  p = p && *p == '-' ? past_digits(p + 1) : NULL;
+  return p && !*p;
+}
+
 /* A new file next to path, whose name goes to temporary (with room for the suffix). */
 static int open_temporary(const char *path, mode_t mode, char *temporary, size_t room) {
   for (unsigned attempt = 0; attempt < 100; attempt++) {
-    snprintf(temporary, room, "%s.tmp-%ld-%u", path, (long)getpid(), attempt);
+    snprintf(temporary, room, "%s%s%ld-%u", path, temporary_mark, (long)getpid(), attempt);
     int fd =
         sp_fs_open(AT_FDCWD, temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     if (fd >= 0 || errno != EEXIST) {

@@ -35,6 +35,10 @@ SP_NODISCARD sp_status sp_read_exact(int fd, void *out_data, size_t n, const cha
 SP_NODISCARD sp_status sp_file_replace(const char *path, const void *data, size_t n, mode_t mode,
                                        struct sp_err *err);
 
+/* Whether a file's name is that of one that sp_file_replace has not renamed yet. When no process
+ * replaces files in a directory, those there were left by the dead. */
+bool sp_file_is_temporary(const char *name);
+
 /* fsync of an open file; `what` names it. */
 SP_NODISCARD sp_status sp_fsync(int fd, const char *what, struct sp_err *err);
 

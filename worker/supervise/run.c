@@ -31,6 +31,20 @@ void sw_run_boot_id(char out[SW_BOOT_ID]) {
   }
 }
 
+/* The files of the run that somebody died over while he replaced them: run.json, config.yaml, a
+ * logger's table. Only the holder of the lock replaces any. */
+static void remove_torn(const char *run_dir) {
+  DIR *d = opendir(run_dir);
+  for (const struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
+    if (sp_file_is_temporary(e->d_name)) {
+      (void)unlinkat(dirfd(d), e->d_name, 0);
+    }
+  }
+  if (d) {
+    closedir(d);
+  }
+}
+
 sp_status sw_run_lock(struct sw_run *run, struct sp_err *err) {
   char path[PATH_MAX + 16];
   snprintf(path, sizeof path, "%s/lock", run->dir);
@@ -53,6 +67,7 @@ sp_status sw_run_lock(struct sw_run *run, struct sp_err *err) {
                            run->dir, run->dir)
                  : st;
   }
+  remove_torn(run->dir);
   return SP_OK;
 }
 
@@ -110,29 +125,15 @@ static sp_status take_regions(struct sw_emit *e, struct sw_run *run, const struc
 static sp_status take_checkpoint(struct sw_emit *e, const struct sp_job *job, struct sw_run *run,
                                  const struct sp_run_file *f, struct sp_err *err) {
   struct sp_err why = {0};
-  sp_status st =
-      *f->ckpt_dir ? sw_find_whole_ckpt(e, job, f->ckpt_dir, &run->rejected, run->resumed, &why)
-                   : SP_ENOENT;
+  sp_status st = *f->ckpt_dir
+                     ? sw_find_whole_ckpt(e, job, f->ckpt_dir, &run->rejected, run->resumed, &why)
+                     : SP_ENOENT;
   if (st) {
     *run->resumed = '\0';
     sw_emit_text(e, SP_TEXT_WARNING, "no checkpoint of %s can be used: from the beginning\n",
                  run->dir);
   }
   return new_regions(run, err);
-}
-
-/* A run.json that somebody died over. */
-static void remove_torn(const char *run_dir) {
-  static const char torn[] = SP_RUN_FILE ".tmp-";
-  DIR *d = opendir(run_dir);
-  for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
-    if (strncmp(e->d_name, torn, sizeof torn - 1) == 0) {
-      (void)unlinkat(dirfd(d), e->d_name, 0);
-    }
-  }
-  if (d) {
-    closedir(d);
-  }
 }
 
 static sp_status go_on(struct sw_emit *e, const struct sp_job *job, struct sw_run *run,
@@ -142,7 +143,6 @@ static sp_status go_on(struct sw_emit *e, const struct sp_job *job, struct sw_ru
   sp_status st = sw_run_lock(run, err);
   st = st ? st : sp_run_file_read(run->dir, &f, &arena, err);
   if (!st) {
-    remove_torn(run->dir);
     run->goes_on = true;
     run->generation = (uint32_t)f.generation;
     run->started = f.started;

@@ -107,6 +107,20 @@ static void test_file_replace_swaps_contents_and_leaves_no_other_file(void **sta
   sp_free(text);
 }
 
+static void test_file_temporary_names_are_told_from_others(void **state) {
+  (void)state;
+  static const char *const temporary[] = {"run.json.tmp-28806-0", "a.tmp-b.tmp-1-99", "a.tmp-1-2"};
+  static const char *const other[] = {"run.json",       "run.json.tmp-",    "run.json.tmp-28806",
+                                      "tmp-3-1-0123ab", "a.tmp-28806-",     "a.tmp--0",
+                                      ".tmp-28806-0",   "a.tmp-28806-0.gz", "predictions.tmp-x-0"};
+  for (size_t i = 0; i < sizeof temporary / sizeof *temporary; i++) {
+    assert_true(sp_file_is_temporary(temporary[i]));
+  }
+  for (size_t i = 0; i < sizeof other / sizeof *other; i++) {
+    assert_false(sp_file_is_temporary(other[i]));
+  }
+}
+
 static void test_file_replace_failure_keeps_the_old_file(void **state) {
   (void)state;
   struct sp_err err;
@@ -227,6 +241,7 @@ int main(void) {
       tt_test(test_file_read_missing_file_names_it),
       tt_test(test_file_read_without_memory_leaks_nothing),
       tt_test(test_file_replace_swaps_contents_and_leaves_no_other_file),
+      tt_test(test_file_temporary_names_are_told_from_others),
       tt_test(test_file_replace_failure_keeps_the_old_file),
 #ifdef STOKER_FAULTS
       tt_test(test_file_replace_full_disk_keeps_the_old_file),
