@@ -8,8 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/exec/cgroup.h"
+
 enum {
-  PATH_BYTES = 1024,
   XCR0_AVX = 0x06,   /* xmm, ymm */
   XCR0_AVX512 = 0xe6 /* and opmask, upper zmm, zmm 16-31 */
 };
@@ -91,16 +92,6 @@ static int stricter(int x, int y) {
   return x == 0 ? y : y == 0 || x < y ? x : y;
 }
 
-static bool read_line(const char *path, char *line, int bytes) {
-  FILE *f = fopen(path, "re");
-  if (!f) {
-    return false;
-  }
-  const bool ok = fgets(line, bytes, f) != NULL;
-  fclose(f);
-  return ok;
-}
-
 /* CPUs, rounded up, that quota per period gives; 0 for none ("max", -1, or nonsense). */
 static int whole_cpus(const char *quota, const char *period) {
   const long long q = strtoll(quota, NULL, 10), p = strtoll(period, NULL, 10);
@@ -111,85 +102,26 @@ static int whole_cpus(const char *quota, const char *period) {
 }
 
 static int quota_at(const char *dir, bool v2) {
-  char path[PATH_BYTES + 32], quota[64], period[64];
+  char quota[64], period[64];
   if (v2) {
-    snprintf(path, sizeof path, "%s/cpu.max", dir);
-    if (!read_line(path, quota, sizeof quota)) {
-      return 0;
-    }
-    const char *second = strchr(quota, ' ');
+    const char *second =
+        stk_cgroup_line(dir, "cpu.max", quota, sizeof quota) ? strchr(quota, ' ') : NULL;
     return second ? whole_cpus(quota, second) : 0;
   }
-  snprintf(path, sizeof path, "%s/cpu.cfs_quota_us", dir);
-  if (!read_line(path, quota, sizeof quota)) {
-    return 0;
-  }
-  snprintf(path, sizeof path, "%s/cpu.cfs_period_us", dir);
-  return read_line(path, period, sizeof period) ? whole_cpus(quota, period) : 0;
+  return stk_cgroup_line(dir, "cpu.cfs_quota_us", quota, sizeof quota) &&
+                 stk_cgroup_line(dir, "cpu.cfs_period_us", period, sizeof period)
+             ? whole_cpus(quota, period)
+             : 0;
 }
 
-/* The strictest quota of `group` and its ancestors in one hierarchy. A container may see its own
- * group as the root of the mount while /proc names it from outside: missing steps are skipped. */
-static int quota_of(const char *mount, const char *group, bool v2) {
-  char dir[PATH_BYTES];
-  const int n = snprintf(dir, sizeof dir, "%s%s", mount, group);
-  if (n < 0 || (size_t)n >= sizeof dir) {
-    return quota_at(mount, v2);
-  }
-  const size_t root = strlen(mount);
-  int least = 0;
-  for (;;) {
-    least = stricter(least, quota_at(dir, v2));
-    char *slash = strrchr(dir + root, '/');
-    if (!slash) {
-      return least;
-    }
-    *slash = '\0';
-  }
-}
-
-/* One line of /proc/self/cgroup: "id:controllers:path"; v2 has id 0 and no controllers. */
-static int quota_of_line(const char *root, char *line) {
-  static const char *const v1[] = {"cpu", "cpu,cpuacct", "cpuacct,cpu"};
-  static const char *const v2[] = {"", "/unified"};
-  line[strcspn(line, "\n")] = '\0';
-  char *controllers = strchr(line, ':');
-  char *group = controllers ? strchr(controllers + 1, ':') : NULL;
-  if (!group) {
-    return 0;
-  }
-  *group++ = '\0';
-  controllers++;
-  char mount[PATH_BYTES];
-  int least = 0;
-  if (*controllers == '\0') {
-    for (size_t i = 0; i < sizeof v2 / sizeof *v2; i++) {
-      snprintf(mount, sizeof mount, "%s/sys/fs/cgroup%s", root, v2[i]);
-      least = stricter(least, quota_of(mount, group, true));
-    }
-    return least;
-  }
-  for (size_t i = 0; i < sizeof v1 / sizeof *v1; i++) {
-    if (strcmp(controllers, v1[i]) == 0) {
-      snprintf(mount, sizeof mount, "%s/sys/fs/cgroup/%s", root, i == 0 ? "cpu" : controllers);
-      least = quota_of(mount, group, false);
-    }
-  }
-  return least;
+static void look_at_quota(void *ctx, const char *dir, bool v2) {
+  int *least = ctx;
+  *least = stricter(*least, quota_at(dir, v2));
 }
 
 int stk_cpu_quota(const char *root) {
-  char path[PATH_BYTES], line[PATH_BYTES];
-  snprintf(path, sizeof path, "%s/proc/self/cgroup", root);
-  FILE *f = fopen(path, "re");
-  if (!f) {
-    return 0;
-  }
   int least = 0;
-  while (fgets(line, sizeof line, f)) {
-    least = stricter(least, quota_of_line(root, line));
-  }
-  fclose(f);
+  stk_cgroup_each(root, "cpu", look_at_quota, &least);
   return least;
 }
 

@@ -10,6 +10,8 @@
 #ifndef STK_PLAN_PLAN_H
 #define STK_PLAN_PLAN_H
 
+#include <stdatomic.h>
+
 #include "engine/exec/pool.h"
 #include "engine/graph/graph.h"
 #include "engine/kernel/kernel.h"
@@ -89,6 +91,8 @@ void stk_program_free(stk_program *p);
 /* Sets one base; pointers relative to it are patched when it differs from the last one. NULL
  * unbinds. */
 void stk_program_bind(stk_program *p, stk_base base, void *memory);
+/* Takes the page faults of the first run: stk_pages_populate of the arena and of scratch. */
+void stk_program_warm(const stk_program *p, const atomic_bool *stop);
 /* Replays. Every base in use must be bound. */
 void stk_program_run(stk_program *p, stk_pool *pool);
 

@@ -408,6 +408,11 @@ static bool finish(struct stk_lower *lw) {
   return p->scratch && p->arena;
 }
 
+void stk_program_warm(const stk_program *p, const atomic_bool *stop) {
+  stk_pages_populate(p->arena, (size_t)p->report.act_bytes, true, stop);
+  stk_pages_populate(p->scratch, (size_t)(p->scratch_bytes * p->n_threads), true, stop);
+}
+
 /* Counting sort of the patches by base. */
 static bool sort_patches(stk_program *p) {
   struct patch *out = sp_alloc_array((size_t)p->n_patches + 1, sizeof *out);

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "engine/exec/pages.h"
 #include "engine/trainer/ids.h"
 #include "engine/trainer/session_own.h"
 #include "proto/base/mem.h"
@@ -253,4 +254,27 @@ sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch, st
     *out_p = p->program;
   }
   return st;
+}
+
+/* ---- memory */
+
+int64_t stk_session_own_bytes(const stk_session *s) {
+  int64_t bytes = 0;
+  for (int32_t i = 0; i < s->n_programs; i++) {
+    struct stk_program_report r;
+    stk_program_report(s->programs[i].program, &r);
+    bytes += r.act_bytes + r.scratch_bytes * stk_pool_n_threads(s->c.pool);
+  }
+  return bytes;
+}
+
+void stk_session_warm(const stk_session *s, const atomic_bool *stop) {
+  const struct stk_state *state = s->state;
+  const size_t slot = (size_t)(state->layout.section_bytes * state->layout.n_sections);
+  for (int32_t i = 0; i < s->n_programs; i++) {
+    stk_program_warm(s->programs[i].program, stop);
+  }
+  for (int32_t i = 0; i < state->n_slots; i++) {
+    stk_pages_populate(state->slot[i], slot, false, stop);
+  }
 }

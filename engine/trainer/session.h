@@ -9,6 +9,8 @@
 #ifndef STK_TRAINER_SESSION_H
 #define STK_TRAINER_SESSION_H
 
+#include <stdatomic.h>
+
 #include "engine/comm/group.h"
 #include "engine/exec/pool.h"
 #include "engine/nn/module.h"
@@ -67,6 +69,13 @@ int32_t stk_session_grad_buffers(const stk_session *s);
  * that step. */
 SP_NODISCARD sp_status stk_session_program(stk_session *s, stk_stage stage, int64_t batch,
                                            stk_program **out_p, struct sp_err *err);
+
+/* Bytes that programs made so far hold in this process alone. */
+int64_t stk_session_own_bytes(const stk_session *s);
+
+/* Takes the page faults that a first step would have, in that memory and in the state's slots, a
+ * little at a time until *stop. Changes nothing; not while anything else uses the session. */
+void stk_session_warm(const stk_session *s, const atomic_bool *stop);
 
 /* The committed-to-be value of a host scalar; NULL: no program made so far has one of this name. */
 double *stk_session_scalar(stk_session *s, const char *name);

@@ -58,7 +58,7 @@ struct sp_trainer_opts {
   int64_t threads;              /* SP_INT_AUTO: CPU affinity and cgroup quota */
   int kernels;                  /* sp_kernels */
   int64_t recompute; /* SP_INT_NONE off, SP_INT_AUTO, else the budget in bytes of activations */
-  bool audit;
+  bool audit, spare_rank;
   struct sp_strings passes; /* "-fuse" switches a pass off, "fuse" on; the engine knows the names */
 };
 

@@ -191,6 +191,10 @@ static const struct sp_opt trainer_rows[] = {
         .help = "Threads that compute. auto: what CPU affinity and the cgroup's quota allow, or "
                 "fewer where short steps are faster with fewer, which is tried from time to time. "
                 "The result does not depend on it."),
+    ROW(BOOL, spare_rank, .def = "true",
+        .help = "Keep a process ready for the place of the next rank that dies. It takes a rank's "
+                "activations of memory beforehand, where that is at most a quarter of what is "
+                "free. The result does not depend on it."),
     ROW(ENUM, kernels, .def = "auto", .choices = "auto|ref|avx2|avx512",
         .help = "Instruction set of the kernels. The result does not depend on it."),
     ROW(SIZE, recompute, .def = "none", .flags = SP_OPT_NONE | SP_OPT_AUTO, .min = 1,

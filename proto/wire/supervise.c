@@ -66,7 +66,7 @@ static const struct sp_field open_rows[] = {
 
 static const struct sp_field hello_rows[] = {
     SP_ROW_COUNT(sp_rank_hello, pid),
-    SP_ROW(sp_rank_hello, rank, SP_FIELD_COUNT, 0, SP_SUPERVISE_MAX_RANKS - 1),
+    ROW_RANK(sp_rank_hello),
 };
 
 static const struct sp_field joined_rows[] = {

@@ -48,7 +48,7 @@ enum sp_supervise_kind {
 };
 
 struct sp_fork {
-  int64_t rank; /* -1: a persister */
+  int64_t rank; /* -1: a persister, or else the spare, which is no rank until it is told to Join */
   bool is_persister;
   int64_t order_seq; /* persister: the order it carries out */
   int64_t slot;      /* persister: the slot it saves, -1 none */
@@ -90,7 +90,7 @@ struct sp_open {
 };
 
 struct sp_rank_hello {
-  int64_t pid, rank;
+  int64_t pid, rank; /* -1: the spare */
 };
 
 struct sp_joined {

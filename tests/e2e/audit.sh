@@ -136,7 +136,7 @@ strike() {
     local victim
     victim=$(supervisor)
     [ -z "$victim" ] || [ "$1" = supervisor ] ||
-      victim=$(pgrep -P "$victim" | tail -n 1 || true)
+      victim=$(pgrep -P "$victim" stoker-rank | tail -n 1 || true)
     if [ -n "$victim" ] && [ "$(stat -c %s "$(log killed)" 2>/dev/null || echo 0)" -gt "$2" ] &&
       kill -9 "$victim" 2>/dev/null; then
       return 0

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Random kills: ranks, the zygote, persisters, two ranks within 5 ms, all ranks, one more while the
-run recovers; and the number of ranks changes meanwhile. The supervisor, or everybody at once, and
---resume. Each job ends with the bits of one that nobody disturbed, and nothing is left. V = 4 on 1,
-2, 3 and 4 ranks of 1 and of 2 threads.
+"""Random kills: ranks, the zygote, persisters, the spare, two ranks within 5 ms, all ranks, one
+more while the run recovers; and the number of ranks changes meanwhile. The supervisor, or
+everybody at once, and --resume. Each job ends with the bits of one that nobody disturbed, and
+nothing is left. V = 4 on 1, 2, 3 and 4 ranks of 1 and of 2 threads.
 
 STOKER_KILLS=N: so many kills in the long job (200; 1000 in tests/run long). STOKER_SEED=N.
 """
@@ -87,8 +87,8 @@ class Hunt:
 
     def one_round(self):
         """One incident; how many recoveries of ranks follow from it at least."""
-        what = self.rng.choices(["rank", "pair", "all", "again", "zygote", "persister", "scale"],
-                                [8, 2, 2, 2, 2, 2, 2])[0]
+        what = self.rng.choices(["rank", "pair", "all", "again", "zygote", "persister", "spare",
+                                 "scale"], [8, 2, 2, 2, 2, 2, 1, 2])[0]
         if what == "rank":
             return self.shoot(self.some_ranks(1), "a rank")
         if what == "pair":
@@ -106,6 +106,8 @@ class Hunt:
             self.shoot(self.pids("stoker-zygote"), "the zygote")
         elif what == "persister":
             self.kill_persister()
+        elif what == "spare":
+            self.shoot(self.pids("stoker-spare"), "the spare")
         else:
             subprocess.run([os.path.join(self.lab.bin, "stoker"), "scale", self.lab.run_dir(),
                             "--ranks", str(self.rng.randint(1, 4))], check=False,

@@ -37,9 +37,7 @@ value() {
 }
 has_step() { local n; n=$(value step) && [ "${n:-0}" -ge "$1" ]; }
 has_event() { "$stoker" events root 2>/dev/null | grep -E "$1" >/dev/null; }
-# The newest rank: nothing is saved meanwhile, so the supervisor has no children but the zygote and
-# ranks.
-newest_rank() { pgrep -P "$(value pid)" | tail -n 1; }
+newest_rank() { pgrep -P "$(value pid)" stoker-rank | tail -n 1; }
 
 await "step 20" has_step 20
 [ "$(value state)" = '"running"' ] || fail "state: $(value state)"

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proto/base/file.h"
 #include "proto/base/mem.h"
 
 enum { N_PATHS = 16, PATH_BYTES = 4096 };
@@ -86,6 +87,15 @@ void tt_write_file(const char *path, const void *bytes, size_t n) {
   if (fclose(f) != 0 || written != n) {
     fail_msg("%s: short write", path);
   }
+}
+
+void tt_put_file(const char *root, const char *path, const char *text) {
+  char whole[PATH_BYTES], directory[PATH_BYTES];
+  snprintf(whole, sizeof whole, "%s/%s", root, path);
+  snprintf(directory, sizeof directory, "%s", whole);
+  *strrchr(directory, '/') = '\0';
+  assert_int_equal(sp_mkdir_p(directory, 0700, NULL), SP_OK);
+  tt_write_file(whole, text, strlen(text));
 }
 
 char *tt_read_file(const char *path, size_t *out_n) {

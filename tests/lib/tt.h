@@ -32,6 +32,9 @@ const char *tt_source(const char *path);
 /* Writes a whole file, or fails the test. */
 void tt_write_file(const char *path, const void *bytes, size_t n);
 
+/* Writes a text as a file of the tree `root`, with its directories. */
+void tt_put_file(const char *root, const char *path, const char *text);
+
 /* Reads a whole file into memory that the caller releases with sp_free; fails the test on error.
  * A terminating zero follows the bytes. */
 char *tt_read_file(const char *path, size_t *out_n);

@@ -135,7 +135,7 @@ static void charge(struct sw_step *s, const struct sw_cause *cause, const struct
   }
   bool first = !c->has_died;
   bool soon =
-      c->charged_ns && now - c->charged_ns <= c->config.window_ns && p->id <= c->charged_proc;
+      c->charged_ns && now - c->charged_ns <= c->config.window_ns && p->since <= c->charged_proc;
   c->died_ns = c->died_ns ? c->died_ns : c->closed_ns ? c->closed_ns : now;
   c->has_died = true;
   if (soon || (!first && p->generation != c->generation)) {
@@ -166,8 +166,8 @@ static void charge(struct sw_step *s, const struct sw_cause *cause, const struct
   }
 }
 
-static void tell_died(struct sw_step *s, sw_role role, int32_t rank, uint32_t generation,
-                      const struct sw_cause *cause) {
+void sw_tell_died(struct sw_step *s, sw_role role, int32_t rank, uint32_t generation,
+                  const struct sw_cause *cause) {
   struct sw_action *a = sw_tell_act(s, SW_TELL_DIED, cause->text);
   a->role = role;
   a->rank = rank;
@@ -187,7 +187,7 @@ void sw_rank_gone(struct sw_step *s, const struct sw_proc *was, int32_t rank,
   bool is_leaving = was->state == SW_PROC_QUITTING || c->phase >= SW_PHASE_ENDING;
   bool expected = is_leaving && (was_clean(cause) || c->kill_all);
   if (!expected && !was->counted) {
-    tell_died(s, SW_ROLE_RANK, rank, was->generation, cause);
+    sw_tell_died(s, SW_ROLE_RANK, rank, was->generation, cause);
   }
   if (is_leaving || was->counted) {
     return;
@@ -225,7 +225,7 @@ void sw_rank_failed(struct sw_step *s, struct sw_proc *p) {
   if (!may_pass(p->status)) {
     struct sw_cause *cause = sw_cause_new(s);
     sw_cause_of_error(cause, sw_who(s, p), p->status, p->text);
-    tell_died(s, SW_ROLE_RANK, sw_rank_of(s->c, p), p->generation, cause);
+    sw_tell_died(s, SW_ROLE_RANK, sw_rank_of(s->c, p), p->generation, cause);
     p->counted = true;
     end_with_error(s, p->status, p->text);
     return;
@@ -343,7 +343,7 @@ void sw_zygote_gone(struct sw_step *s, const struct sw_proc *was, const struct s
   if (is_leaving || (c->phase >= SW_PHASE_ENDING && c->n_orders == 0)) {
     return;
   }
-  tell_died(s, SW_ROLE_ZYGOTE, -1, c->generation, cause);
+  sw_tell_died(s, SW_ROLE_ZYGOTE, -1, c->generation, cause);
   snprintf(c->zygote_text, sizeof c->zygote_text, "%s", cause->text);
   if (!c->zygote_was_up && is_own_fault(cause)) {
     end_with_error(s, was->status ? was->status : SP_EMODULE,
@@ -439,13 +439,31 @@ static void on_written(struct sw_step *s) {
 
 /* ---- what the state asks for */
 
+static void invite(struct sw_step *s, int32_t r) {
+  struct sw_core *c = s->c;
+  struct sw_proc *p = &c->ranks[r];
+  p->state = SW_PROC_JOINING;
+  p->generation = c->generation;
+  p->deadline_ns = sw_after(s->e->now_ns, c->config.ready_ns);
+  struct sw_action *a = sw_act(s, SW_DO_JOIN);
+  a->proc = p->id;
+  a->rank = r;
+  a->generation = c->generation;
+  a->n_ranks = c->n_ranks;
+}
+
 static void settle_rank(struct sw_step *s, int32_t r) {
   struct sw_core *c = s->c;
   struct sw_proc *p = &c->ranks[r];
   bool durable = c->written == c->generation;
   switch (p->state) {
     case SW_PROC_NONE:
-      if (r < c->n_ranks && durable && sw_zygote_is_up(c) && s->e->now_ns >= c->not_before_ns) {
+      if (r >= c->n_ranks || !durable || s->e->now_ns < c->not_before_ns) {
+        break;
+      }
+      if (sw_spare_take(s, p)) {
+        invite(s, r);
+      } else if (sw_zygote_is_up(c)) {
         sw_proc_start(s, p, SW_DO_FORK_RANK, c->config.fork_ns);
       }
       break;
@@ -460,14 +478,7 @@ static void settle_rank(struct sw_step *s, int32_t r) {
       if (r >= c->n_ranks) {
         sw_proc_quit(s, p);
       } else if (p->generation != c->generation && durable) {
-        p->state = SW_PROC_JOINING;
-        p->generation = c->generation;
-        p->deadline_ns = sw_after(s->e->now_ns, c->config.ready_ns);
-        struct sw_action *a = sw_act(s, SW_DO_JOIN);
-        a->proc = p->id;
-        a->rank = r;
-        a->generation = c->generation;
-        a->n_ranks = c->n_ranks;
+        invite(s, r);
       }
       break;
     default: /* waits for it to leave or to die */
@@ -515,12 +526,11 @@ static void open_generation(struct sw_step *s) {
 }
 
 static bool needs_fork(const struct sw_core *c) {
+  int32_t n = 0;
   for (int32_t r = 0; r < c->n_ranks; r++) {
-    if (c->ranks[r].state == SW_PROC_NONE) {
-      return true;
-    }
+    n += c->ranks[r].state == SW_PROC_NONE;
   }
-  return false;
+  return n > (c->spare.state == SW_PROC_UP);
 }
 
 static void settle_forming(struct sw_step *s) {
@@ -565,6 +575,7 @@ static void settle_running(struct sw_step *s) {
         ->ns = ns;
     c->died_ns = 0;
   }
+  sw_spare_settle(s);
   bool wants = c->n_wanted != c->n_ranks && !c->stop_asked;
   if (wants && !c->leave_asked && (c->n_wanted < c->n_ranks || sw_zygote_is_up(c))) {
     c->leave_asked = true;
@@ -598,7 +609,9 @@ static void end_of_rank(struct sw_step *s, struct sw_proc *p) {
 
 static void settle_ending(struct sw_step *s) {
   struct sw_core *c = s->c;
-  bool any = c->publishing || c->n_orders > 0 || c->zygote.state || c->persister.state;
+  end_of_rank(s, &c->spare);
+  bool any =
+      c->publishing || c->n_orders > 0 || c->zygote.state || c->persister.state || c->spare.state;
   for (int32_t r = 0; r < SW_RANKS_MAX; r++) {
     end_of_rank(s, &c->ranks[r]);
     any = any || c->ranks[r].state != SW_PROC_NONE;
@@ -749,8 +762,9 @@ const char *sw_core_check(const struct sw_core *core) {
   if (core->phase == SW_PHASE_RUNNING && core->opened != core->generation) {
     return "running, but the newest generation is not open";
   }
-  if (core->phase == SW_PHASE_OVER && (core->zygote.state || core->persister.state)) {
-    return "the zygote or a persister lives after the end";
+  if (core->phase == SW_PHASE_OVER &&
+      (core->zygote.state || core->persister.state || core->spare.state)) {
+    return "the zygote, a persister or the spare lives after the end";
   }
   const char *what = NULL;
   for (int32_t r = 0; r < SW_RANKS_MAX && !what; r++) {

@@ -35,6 +35,10 @@
  * are asked to leave (SW_DO_ABORT), then invited (SW_DO_JOIN); only one that misses a deadline is
  * killed.
  *
+ * The spare is forked for no rank while a generation runs, and takes the place of the next one that
+ * is missing: a death then waits for no fork, and the spare has its memory already. It belongs to
+ * no generation until it is told to JOIN; its own death costs nothing but another one, a few times.
+ *
  * Orders (checkpoints to save) are served one at a time, in their sequence, from the pinned slot,
  * independently of generations; the slot may be unpinned when the order is acknowledged.
  *
@@ -63,7 +67,7 @@ enum {
 
 #define SW_NEVER INT64_MAX
 
-typedef enum sw_role { SW_ROLE_ZYGOTE, SW_ROLE_RANK, SW_ROLE_PERSISTER } sw_role;
+typedef enum sw_role { SW_ROLE_ZYGOTE, SW_ROLE_RANK, SW_ROLE_PERSISTER, SW_ROLE_SPARE } sw_role;
 
 /* ---- events */
 
@@ -124,6 +128,7 @@ typedef enum sw_action_kind {
   SW_DO_START_ZYGOTE,     /* proc: spawn; SW_EV_PID, or SW_EV_FAILED with why not */
   SW_DO_FORK_RANK,        /* proc, rank, generation, n_ranks: through the zygote. The rank prepares
                              as if it had been told to JOIN */
+  SW_DO_FORK_SPARE,       /* proc: through the zygote. It prepares its memory and waits for JOIN */
   SW_DO_FORK_PERSISTER,   /* proc, order, slot, generation, attempt (from 1) */
   SW_DO_JOIN,             /* proc, rank, generation, n_ranks: prepare for it, and say READY. May
                              replace an earlier one that is not open yet */
@@ -220,6 +225,7 @@ struct sw_core_config {
   int32_t restarts; /* without a commit in between (3) */
   int32_t poison;   /* failures at one step that end the job (3) */
   int32_t save_attempts; /* of one order (3) */
+  bool spare;            /* keep one */
 };
 
 typedef enum sw_phase {
@@ -233,7 +239,7 @@ typedef enum sw_phase {
 typedef enum sw_proc_state {
   SW_PROC_NONE,
   SW_PROC_STARTING, /* asked for; pid is 0 until it is known */
-  SW_PROC_UP,       /* zygote: takes orders; persister: has sent its receipt */
+  SW_PROC_UP,       /* zygote: takes orders; persister: has sent its receipt; spare: is there */
   SW_PROC_READY,    /* rank: prepared for its generation */
   SW_PROC_INSIDE,   /* rank: in its generation, which is or was open */
   SW_PROC_LEFT,     /* rank: outside, invited to nothing */
@@ -245,6 +251,7 @@ typedef enum sw_proc_state {
 struct sw_proc {
   sw_proc_state state;
   uint32_t id;               /* `proc` of events and actions; 0: none */
+  uint32_t since;            /* rank: the newest number when it became one */
   uint32_t generation;       /* rank: that it is in, or prepares for */
   int64_t pid;               /* 0: not known yet */
   int64_t deadline_ns;       /* of what it was asked for last; SW_NEVER: none */
@@ -278,6 +285,9 @@ struct sw_core {
   struct sw_proc ranks[SW_RANKS_MAX];
   struct sw_proc zygote;
   bool zygote_was_up;
+  struct sw_proc spare;
+  int32_t spare_failures; /* since one was of use */
+  int64_t spare_not_before_ns;
 
   bool stop_asked; /* and to be told to every lead anew */
   enum sp_stop_reason stop_reason;

@@ -75,6 +75,7 @@ int64_t sw_wake(const struct sw_core *c, int64_t now) {
   earlier(&wake, now, c->zygote.state ? c->zygote.deadline_ns : 0);
   earlier(&wake, now, c->persister.state ? c->persister.deadline_ns : 0);
   earlier(&wake, now, c->zygote.state ? 0 : c->zygote_not_before_ns);
+  earlier(&wake, now, c->spare.state ? c->spare.deadline_ns : c->spare_not_before_ns);
   earlier(&wake, now, c->n_orders ? c->save_not_before_ns : 0);
   if (c->phase == SW_PHASE_FORMING) {
     earlier(&wake, now, c->not_before_ns);

@@ -11,10 +11,11 @@
 /* ---- who is who */
 
 static struct sw_proc *proc_at(struct sw_core *c, int32_t i) {
-  return i < SW_RANKS_MAX ? &c->ranks[i] : i == SW_RANKS_MAX ? &c->zygote : &c->persister;
+  struct sw_proc *others[] = {&c->zygote, &c->persister, &c->spare};
+  return i < SW_RANKS_MAX ? &c->ranks[i] : others[i - SW_RANKS_MAX];
 }
 
-enum { N_PROCS = SW_RANKS_MAX + 2 };
+enum { N_PROCS = SW_RANKS_MAX + 3 };
 
 struct sw_proc *sw_proc_of_id(struct sw_core *c, uint32_t id) {
   for (int32_t i = 0; i < N_PROCS && id; i++) {
@@ -37,7 +38,7 @@ struct sw_proc *sw_proc_of_pid(struct sw_core *c, int64_t pid) {
 }
 
 bool sw_core_knows(const struct sw_core *core, int64_t pid) {
-  bool known = pid == core->zygote.pid || pid == core->persister.pid;
+  bool known = pid == core->zygote.pid || pid == core->persister.pid || pid == core->spare.pid;
   for (int32_t r = 0; r < SW_RANKS_MAX && !known; r++) {
     known = core->ranks[r].pid == pid;
   }
@@ -45,7 +46,10 @@ bool sw_core_knows(const struct sw_core *core, int64_t pid) {
 }
 
 sw_role sw_role_of(const struct sw_core *c, const struct sw_proc *p) {
-  return p == &c->zygote ? SW_ROLE_ZYGOTE : p == &c->persister ? SW_ROLE_PERSISTER : SW_ROLE_RANK;
+  return p == &c->zygote      ? SW_ROLE_ZYGOTE
+         : p == &c->persister ? SW_ROLE_PERSISTER
+         : p == &c->spare     ? SW_ROLE_SPARE
+                              : SW_ROLE_RANK;
 }
 
 int32_t sw_rank_of(const struct sw_core *c, const struct sw_proc *p) {
@@ -58,6 +62,8 @@ const char *sw_who(struct sw_step *s, const struct sw_proc *p) {
       return "the zygote";
     case SW_ROLE_PERSISTER:
       return "the persister";
+    case SW_ROLE_SPARE:
+      return "the spare rank";
     default:
       return sw_text(s, "rank %d", (int)sw_rank_of(s->c, p));
   }
@@ -69,6 +75,7 @@ struct sw_action *sw_proc_start(struct sw_step *s, struct sw_proc *p, sw_action_
                                 int64_t within_ns) {
   *p = (struct sw_proc){.state = SW_PROC_STARTING,
                         .id = ++s->c->last_proc,
+                        .since = s->c->last_proc,
                         .generation = s->c->generation,
                         .deadline_ns = sw_after(s->e->now_ns, within_ns)};
   struct sw_action *a = sw_act(s, kind);
@@ -126,13 +133,17 @@ static void gone(struct sw_step *s, struct sw_proc *p, const struct sw_cause *ca
     sw_zygote_gone(s, &was, cause);
   } else if (role == SW_ROLE_PERSISTER) {
     sw_persister_gone(s, &was, cause);
+  } else if (role == SW_ROLE_SPARE) {
+    sw_spare_gone(s, &was, cause);
   } else {
     sw_rank_gone(s, &was, rank, cause);
   }
 }
 
+/* Its zygote died over it, and was counted. */
 static void gone_without_trace(struct sw_step *s, struct sw_proc *p) {
   struct sw_cause *cause = sw_cause_new(s);
+  p->counted = true;
   sw_cause_of_error(cause, sw_who(s, p), SP_EINTERNAL, "it ended while it was being forked");
   gone(s, p, cause);
 }
@@ -181,11 +192,14 @@ static void on_pid(struct sw_step *s, struct sw_proc *p) {
       return;
     }
   }
-  if (p->state == SW_PROC_STARTING && p != &c->zygote) {
+  if (p->state == SW_PROC_STARTING && p == &c->spare) {
+    p->state = SW_PROC_UP;
+    p->deadline_ns = SW_NEVER;
+  } else if (p->state == SW_PROC_STARTING && p != &c->zygote) {
     p->deadline_ns =
         sw_after(s->e->now_ns, p == &c->persister ? c->config.persist_ns : c->config.ready_ns);
   }
-  if (p->state == SW_PROC_DYING || (p->eof && p->state != SW_PROC_UP)) {
+  if (p->state == SW_PROC_DYING || (p->eof && (p->state != SW_PROC_UP || p == &c->spare))) {
     sw_proc_kill(s, p, SW_CAUSE_NONE, "");
   }
 }
@@ -243,6 +257,8 @@ static void on_failed(struct sw_step *s, struct sw_proc *p) {
     sw_rank_failed(s, p);
   } else if (p == &s->c->zygote) {
     sw_zygote_failed(s, p);
+  } else if (p == &s->c->spare) {
+    sw_proc_kill(s, p, SW_CAUSE_NONE, "");
   }
 }
 

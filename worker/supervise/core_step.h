@@ -76,6 +76,16 @@ void sw_close(struct sw_step *s);
 bool sw_zygote_is_up(const struct sw_core *c);
 bool sw_zygote_is_lost(const struct sw_core *c);
 
+void sw_tell_died(struct sw_step *s, sw_role role, int32_t rank, uint32_t generation,
+                  const struct sw_cause *cause);
+
+/* ---- core_spare.c: the spare */
+
+/* The spare becomes p, whose place is free; false: there is none. */
+bool sw_spare_take(struct sw_step *s, struct sw_proc *p);
+void sw_spare_settle(struct sw_step *s);
+void sw_spare_gone(struct sw_step *s, const struct sw_proc *was, const struct sw_cause *cause);
+
 /* ---- core_save.c: orders and their persister */
 
 void sw_save_event(struct sw_step *s);

@@ -87,6 +87,7 @@ static void carry_out(struct sw_driver *d, const struct sw_action *a) {
       sw_driver_start_zygote(d, a);
       break;
     case SW_DO_FORK_RANK:
+    case SW_DO_FORK_SPARE:
     case SW_DO_FORK_PERSISTER:
       sw_driver_fork(d, a);
       break;
@@ -227,7 +228,10 @@ static void unblock_stops(void) {
 
 sp_status sw_driver_run(struct sw_driver *d, int32_t n_ranks, int32_t n_lanes, uint32_t generation,
                         struct sp_err *err) {
-  struct sw_core_config c = {.n_lanes = n_lanes, .n_ranks = n_ranks, .generation = generation};
+  struct sw_core_config c = {.n_lanes = n_lanes,
+                             .n_ranks = n_ranks,
+                             .generation = generation,
+                             .spare = d->job->trainer.spare_rank};
   if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) {
     return sp_fail_errno(err, "the supervisor cannot adopt its ranks");
   }

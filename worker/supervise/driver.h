@@ -94,7 +94,7 @@ struct sw_driver {
   struct sw_chronicle chronicle;
   sp_control_server *control;
   struct sw_watch watch;
-  struct sw_life zygote_life, persister_life;
+  struct sw_life zygote_life, persister_life, spare_life;
   int64_t deaths, recoveries;
   bool zygote_spoke; /* an error was reported of it: it did not just die */
   struct sw_core core;
@@ -108,7 +108,7 @@ struct sw_driver {
   uv_signal_t child, term, interrupt;
   struct sw_stream *streams;
   struct sw_output *outputs;
-  struct sw_shown shown[2]; /* output, error */
+  struct sw_shown shown[2];     /* output, error */
   uint32_t forks[SW_FORKS_MAX]; /* processes that the zygote was asked for, oldest first */
   int n_forks;
   int64_t zygote_pid;
@@ -182,7 +182,7 @@ void sw_driver_answer(struct sw_driver *d, const struct sw_action *a);
 
 void sw_driver_watch(struct sw_driver *d);
 
-/* The zygote and the persister, every second. */
+/* The zygote, the persister and the spare, every second. */
 void sw_driver_watch_others(struct sw_driver *d);
 
 /* ---- driver_run.c: the run's directory, what is told, what is published */

@@ -322,10 +322,11 @@ static struct sp_supervise join_of(const struct sw_driver *d, const struct sw_ac
 void sw_driver_fork(struct sw_driver *d, const struct sw_action *a) {
   struct sp_err err = {0};
   bool is_persister = a->kind == SW_DO_FORK_PERSISTER;
+  sw_role role = is_persister                  ? SW_ROLE_PERSISTER
+                 : a->kind == SW_DO_FORK_SPARE ? SW_ROLE_SPARE
+                                               : SW_ROLE_RANK;
   struct sw_stream *zygote = find(d, d->zygote_proc);
-  int fd = zygote && d->n_forks < SW_FORKS_MAX
-               ? open_stream(d, a, is_persister ? SW_ROLE_PERSISTER : SW_ROLE_RANK, &err)
-               : -1;
+  int fd = zygote && d->n_forks < SW_FORKS_MAX ? open_stream(d, a, role, &err) : -1;
   if (fd < 0) {
     if (!err.status) {
       sp_fail(&err, SP_EIO, "there is no zygote to fork it");
@@ -343,12 +344,16 @@ void sw_driver_fork(struct sw_driver *d, const struct sw_action *a) {
                                         .slot = is_persister ? a->slot : -1}},
        fd);
   close(fd);
-  sw_driver_join(d, a);
+  if (role != SW_ROLE_SPARE) {
+    sw_driver_join(d, a);
+  }
 }
 
 void sw_driver_join(struct sw_driver *d, const struct sw_action *a) {
   struct sw_stream *s = find(d, a->proc);
   if (s) {
+    s->role = s->role == SW_ROLE_SPARE ? SW_ROLE_RANK : s->role;
+    s->rank = a->rank;
     tell(s, join_of(d, a), -1);
   }
 }

@@ -169,8 +169,9 @@ static void look_at_children(int64_t pid, int64_t *bytes, bool *stopped) {
 static void tell_zygote_late(struct sw_driver *d) {
   struct sp_chronicle_entry e = sp_chronicle_entry(SP_CHRONICLE_LATE);
   e.generation = d->generation;
-  e.text = "the zygote has loaded nothing for a minute: the module's setup, an initialiser, or the "
-           "reader may loop; it is given 10 min before it is taken for hanging";
+  e.text =
+      "the zygote has loaded nothing for a minute: the module's setup, an initialiser, or the "
+      "reader may loop; it is given 10 min before it is taken for hanging";
   sw_emit_text(d->client, SP_TEXT_WARNING, "%s\n", e.text);
   sw_chronicle_append(&d->chronicle, &e);
 }
@@ -202,6 +203,7 @@ static void look_at_other(struct sw_driver *d, const struct sw_proc *p, struct s
 void sw_driver_watch_others(struct sw_driver *d) {
   look_at_other(d, &d->core.zygote, &d->zygote_life);
   look_at_other(d, &d->core.persister, &d->persister_life);
+  look_at_other(d, &d->core.spare, &d->spare_life);
 }
 
 void sw_driver_watch(struct sw_driver *d) {

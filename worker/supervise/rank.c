@@ -1,8 +1,11 @@
-/* A rank: prepares for a generation when told to join, runs it when told that it is open, leaves it
+/* A rank, or the spare, which is one of no generation until it is told to join.
+ *
+ * A rank prepares for a generation when told to join, runs it when told that it is open, leaves it
  * when it is aborted, and waits for the next one. Rank 0 leads: it runs the fit loop with
  * everything that is done once per job; the others follow (engine/trainer/session.h).
  *
- * Outside of a generation it touches nothing that is shared. One thread, and the pool's.
+ * Outside of a generation it changes nothing that is shared. One thread, and the pool's; before,
+ * the spare's.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -24,6 +26,7 @@
 #include "proto/base/fault.h"
 #include "proto/base/mem.h"
 #include "worker/profile.h"
+#include "worker/supervise/spare.h"
 #include "worker/supervise/zygote.h"
 
 enum { PROGRESS_NS = 50000000, LOOK_NS = 50000000, ROOM_NS = 500000 };
@@ -31,7 +34,8 @@ enum { PROGRESS_NS = 50000000, LOOK_NS = 50000000, ROOM_NS = 500000 };
 struct rank {
   struct sw_zygote *z;
   int stream;
-  int32_t rank, n_ranks;
+  int32_t rank, n_ranks; /* rank -1: the spare */
+  struct sw_spare spare;
   int64_t generation;
   int threads;
   int64_t first_step; /* of the generation: its end is told at once; -1: it was */
@@ -270,16 +274,46 @@ static sp_status take_cpus(struct rank *r, struct sp_err *err) {
 
 /* For ps, top and pgrep. */
 static void take_name(int32_t rank) {
-  char name[16];
-  snprintf(name, sizeof name, "stoker-rank-%d", (int)rank);
+  char name[24] = "stoker-spare";
+  if (rank >= 0) {
+    snprintf(name, sizeof name, "stoker-rank-%d", (int)rank);
+  }
   (void)prctl(PR_SET_NAME, name);
+}
+
+/* Standard output and error become pipes to the supervisor, which shows and keeps what comes. */
+static void send_outputs(struct rank *r) {
+  for (int to = STDOUT_FILENO; to <= STDERR_FILENO; to++) {
+    int fds[2];
+    struct sp_supervise hello = {.kind = SP_SUPERVISE_HELLO, .u.hello = {getpid(), r->rank}};
+    if (pipe2(fds, O_CLOEXEC) != 0) {
+      say(r, hello); /* what it prints goes where the supervisor's output goes */
+      continue;
+    }
+    if (sp_supervise_send(r->stream, &hello, fds[0], NULL) || dup2(fds[1], to) < 0) {
+      _exit(SP_EXIT_JOB_LOST);
+    }
+    close(fds[0]);
+    close(fds[1]);
+  }
+}
+
+/* The rank with a number, of its own or for the first time. */
+static void become(struct rank *r, int32_t rank) {
+  bool was_spare = r->rank < 0;
+  r->rank = rank;
+  take_name(rank);
+  if (was_spare) {
+    sp_fault_set_role(rank, "rank");
+    sw_spare_end(&r->spare);
+    send_outputs(r);
+  }
 }
 
 static void on_join(struct rank *r, const struct sp_join *join) {
   struct sp_err err = {0};
   r->generation = join->generation;
-  r->rank = (int32_t)join->rank;
-  take_name(r->rank);
+  become(r, (int32_t)join->rank);
   r->n_ranks = (int32_t)join->n_ranks;
   snprintf(r->run_dir, sizeof r->run_dir, "%s", join->run_dir);
   snprintf(r->ckpt_dir, sizeof r->ckpt_dir, "%s", join->ckpt_dir);
@@ -389,23 +423,6 @@ static bool on_message(struct rank *r, const struct sp_supervise *m) {
   return m->kind != SP_SUPERVISE_LEAVE;
 }
 
-/* Standard output and error become pipes to the supervisor, which shows and keeps what comes. */
-static void send_outputs(struct rank *r) {
-  for (int to = STDOUT_FILENO; to <= STDERR_FILENO; to++) {
-    int fds[2];
-    struct sp_supervise hello = {.kind = SP_SUPERVISE_HELLO, .u.hello = {getpid(), r->rank}};
-    if (pipe2(fds, O_CLOEXEC) != 0) {
-      say(r, hello); /* what it prints goes where the supervisor's output goes */
-      continue;
-    }
-    if (sp_supervise_send(r->stream, &hello, fds[0], NULL) || dup2(fds[1], to) < 0) {
-      _exit(SP_EXIT_JOB_LOST);
-    }
-    close(fds[0]);
-    close(fds[1]);
-  }
-}
-
 static void default_signals(void) {
   sigset_t none;
   signal(SIGTERM, SIG_DFL);
@@ -422,7 +439,7 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
     _exit(1);
   }
   default_signals();
-  sp_fault_set_role(rank, "rank");
+  sp_fault_set_role(rank, rank < 0 ? "spare" : "rank");
   take_name(rank);
   r->z = z;
   r->stream = stream;
@@ -432,7 +449,12 @@ void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank) {
   (void)sched_getaffinity(0, sizeof r->cpus, &r->cpus);
   r->n_cpus = stk_cpu_count();
   (void)SP_FAULT("rank.hello");
-  send_outputs(r);
+  if (rank < 0) {
+    say(r, (struct sp_supervise){.kind = SP_SUPERVISE_HELLO, .u.hello = {getpid(), -1}});
+    sw_spare_begin(&r->spare, z->s.session);
+  } else {
+    send_outputs(r);
+  }
   while (go_on) {
     const struct sp_supervise *m = NULL;
     sp_status st = sw_zygote_read(r->reader, stream, &m, &err);

@@ -39,7 +39,7 @@ struct sw_zygote {
 
 int sw_zygote_main(int argc, char **argv);
 
-/* What it forks; they never return to it. */
+/* What it forks; they never return to it. Rank -1 is the spare. */
 _Noreturn void sw_rank_run(struct sw_zygote *z, int stream, int32_t rank);
 _Noreturn void sw_persister_run(struct sw_zygote *z, int stream, uint64_t order_seq);
 

@@ -1,21 +1,9 @@
 /* CPU detection, and quotas of cgroups v1 and v2 in trees made for the test. */
 #include "tests/lib/tt.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "engine/exec/cpu.h"
-#include "proto/base/file.h"
-
-/* A file of the tree `root`, with its directories. */
-static void put(const char *root, const char *path, const char *text) {
-  char whole[1024], dir[1024];
-  snprintf(whole, sizeof whole, "%s/%s", root, path);
-  snprintf(dir, sizeof dir, "%s", whole);
-  *strrchr(dir, '/') = '\0';
-  assert_int_equal(sp_mkdir_p(dir, 0700, NULL), SP_OK);
-  tt_write_file(whole, text, strlen(text));
-}
 
 static void test_cpu_best_needs_all_of_its_features(void **state) {
   (void)state;
@@ -43,19 +31,19 @@ static void test_cpu_count_is_positive(void **state) {
 static void test_cpu_quota_v2_takes_the_strictest_ancestor_rounded_up(void **state) {
   (void)state;
   const char *root = tt_tmpfile("v2");
-  put(root, "proc/self/cgroup", "0::/a/b\n");
-  put(root, "sys/fs/cgroup/cpu.max", "max 100000\n");
-  put(root, "sys/fs/cgroup/a/cpu.max", "150000 100000\n");
-  put(root, "sys/fs/cgroup/a/b/cpu.max", "400000 100000\n");
+  tt_put_file(root, "proc/self/cgroup", "0::/a/b\n");
+  tt_put_file(root, "sys/fs/cgroup/cpu.max", "max 100000\n");
+  tt_put_file(root, "sys/fs/cgroup/a/cpu.max", "150000 100000\n");
+  tt_put_file(root, "sys/fs/cgroup/a/b/cpu.max", "400000 100000\n");
   assert_int_equal(stk_cpu_quota(root), 2);
 }
 
 static void test_cpu_quota_v1_reads_quota_and_period(void **state) {
   (void)state;
   const char *root = tt_tmpfile("v1");
-  put(root, "proc/self/cgroup", "5:memory:/x\n3:cpu,cpuacct:/job\n0::/\n");
-  put(root, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "300000\n");
-  put(root, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000\n");
+  tt_put_file(root, "proc/self/cgroup", "5:memory:/x\n3:cpu,cpuacct:/job\n0::/\n");
+  tt_put_file(root, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_quota_us", "300000\n");
+  tt_put_file(root, "sys/fs/cgroup/cpu,cpuacct/job/cpu.cfs_period_us", "100000\n");
   assert_int_equal(stk_cpu_quota(root), 3);
 }
 
@@ -63,8 +51,8 @@ static void test_cpu_quota_v1_reads_quota_and_period(void **state) {
 static void test_cpu_quota_in_container_is_found_at_the_mount(void **state) {
   (void)state;
   const char *root = tt_tmpfile("inside");
-  put(root, "proc/self/cgroup", "0::/docker/0123\n");
-  put(root, "sys/fs/cgroup/cpu.max", "100000 100000\n");
+  tt_put_file(root, "proc/self/cgroup", "0::/docker/0123\n");
+  tt_put_file(root, "sys/fs/cgroup/cpu.max", "100000 100000\n");
   assert_int_equal(stk_cpu_quota(root), 1);
 }
 
@@ -72,10 +60,10 @@ static void test_cpu_quota_none_or_nonsense_is_zero(void **state) {
   (void)state;
   const char *root = tt_tmpfile("none");
   assert_int_equal(stk_cpu_quota(root), 0);
-  put(root, "proc/self/cgroup", "nonsense\n1:\n0::/a\n1:cpu:/a\n");
-  put(root, "sys/fs/cgroup/a/cpu.max", "zero\n");
-  put(root, "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "-1\n");
-  put(root, "sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n");
+  tt_put_file(root, "proc/self/cgroup", "nonsense\n1:\n0::/a\n1:cpu:/a\n");
+  tt_put_file(root, "sys/fs/cgroup/a/cpu.max", "zero\n");
+  tt_put_file(root, "sys/fs/cgroup/cpu/a/cpu.cfs_quota_us", "-1\n");
+  tt_put_file(root, "sys/fs/cgroup/cpu/a/cpu.cfs_period_us", "100000\n");
   assert_int_equal(stk_cpu_quota(root), 0);
 }
 

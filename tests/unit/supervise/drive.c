@@ -38,6 +38,9 @@ void drive_print_action(const struct sw_action *a, char *to, size_t n) {
     case SW_DO_FORK_RANK:
       snprintf(to, n, "fork r%d #%u g%ux%d", r, p, g, x);
       break;
+    case SW_DO_FORK_SPARE:
+      snprintf(to, n, "spare #%u", p);
+      break;
     case SW_DO_FORK_PERSISTER:
       snprintf(to, n, "persist #%u o%d s%d try%d", p, (int)a->order, (int)a->slot, (int)a->attempt);
       break;
@@ -146,6 +149,10 @@ const char *drive_text(const struct drive *d, int tell) {
 
 void drive_open(struct drive *d, int n_lanes, int n_ranks) {
   drive_init(d, n_lanes, n_ranks);
+  drive_start(d, n_ranks);
+}
+
+void drive_start(struct drive *d, int n_ranks) {
   drive_event(d, (struct sw_event){.kind = SW_EV_START});
   drive_event(d, (struct sw_event){.kind = SW_EV_WRITTEN, .generation = 1});
   drive_proc(d, SW_EV_PID, 1);
@@ -171,4 +178,20 @@ void drive_exits_of_quitters(struct drive *d) {
     }
     part += strcspn(part, ";");
   }
+}
+
+void drive_written(struct drive *d, uint32_t generation) {
+  drive_event(d, (struct sw_event){.kind = SW_EV_WRITTEN, .generation = generation});
+}
+
+void drive_rank_is_up(struct drive *d, uint32_t proc, uint32_t generation) {
+  drive_proc(d, SW_EV_PID, proc);
+  drive_rank(d, SW_EV_READY, proc, generation);
+}
+
+void drive_finish(struct drive *d) {
+  d->said[0] = '\0';
+  drive_proc(d, SW_EV_FINISHED, d->core.ranks[0].id);
+  drive_exits_of_quitters(d);
+  drive_said(d, "end finished 0");
 }

@@ -49,9 +49,19 @@ const char *drive_text(const struct drive *d, int tell);
 
 /* From the start to an open generation 1: proc 1 is the zygote, ranks are 2, 3, ... */
 void drive_open(struct drive *d, int n_lanes, int n_ranks);
+void drive_start(struct drive *d, int n_ranks); /* the same after drive_init */
 
 /* The exits of all that was told to quit or killed in what was said. */
 void drive_exits_of_quitters(struct drive *d);
+
+/* The answer to WRITE_GENERATION: it is durable. */
+void drive_written(struct drive *d, uint32_t generation);
+
+/* A rank that was forked: its pid, and it is ready. */
+void drive_rank_is_up(struct drive *d, uint32_t proc, uint32_t generation);
+
+/* Ends a core whose generation is open, so that a test's story is whole. */
+void drive_finish(struct drive *d);
 
 /* An action as a few words: "fork r0 #2 g1x2". */
 void drive_print_action(const struct sw_action *a, char *to, size_t n);

@@ -12,7 +12,7 @@ enum { SEEDS = 300 };
 
 struct sums {
   int ends[SW_END_CANCELED + 1];
-  long opened, deaths, hangs, acked, failed_orders, scaled, strays, unknown;
+  long opened, deaths, hangs, acked, failed_orders, scaled, strays, unknown, spares;
 };
 
 static void seeds(uint64_t *from, uint64_t *count) {
@@ -46,16 +46,17 @@ static void run_all(enum world_mode mode, struct sums *sums) {
     sums->scaled += r.n_scaled;
     sums->strays += r.n_strays;
     sums->unknown += r.n_unknown;
+    sums->spares += r.n_spares;
   }
   print_message(
       "mode %d, seeds %llu..%llu: finished %d, start errors %d, job errors %d, poisoned "
       "%d, budget %d, canceled %d; %ld generations, %ld deaths, %ld hangs, %ld orders "
-      "(%ld failed), %ld scales, %ld strays, %ld unknown\n",
+      "(%ld failed), %ld scales, %ld strays, %ld unknown, %ld spares\n",
       (int)mode, (unsigned long long)from, (unsigned long long)(from + count - 1),
       sums->ends[SW_END_FINISHED], sums->ends[SW_END_START_ERROR], sums->ends[SW_END_JOB_ERROR],
       sums->ends[SW_END_POISONED], sums->ends[SW_END_BUDGET], sums->ends[SW_END_CANCELED],
       sums->opened, sums->deaths, sums->hangs, sums->acked, sums->failed_orders, sums->scaled,
-      sums->strays, sums->unknown);
+      sums->strays, sums->unknown, sums->spares);
 }
 
 static void test_core_runs_calm_all_finish(void **state) {
@@ -72,7 +73,7 @@ static void test_core_runs_with_kills_hold_every_invariant(void **state) {
   (void)state;
   struct sums s;
   run_all(WORLD_KILLS, &s);
-  assert_true(s.hangs > 0 && s.strays > 0 && s.ends[SW_END_FINISHED] > 0);
+  assert_true(s.hangs > 0 && s.strays > 0 && s.spares > 0 && s.ends[SW_END_FINISHED] > 0);
   assert_int_equal(s.ends[SW_END_JOB_ERROR] + s.ends[SW_END_START_ERROR], 0);
 }
 

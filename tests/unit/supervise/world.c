@@ -204,6 +204,12 @@ static int random_death(struct world *w) {
 
 /* ---- what processes do */
 
+static sw_role role_of_fork(sw_action_kind kind) {
+  return kind == SW_DO_FORK_RANK    ? SW_ROLE_RANK
+         : kind == SW_DO_FORK_SPARE ? SW_ROLE_SPARE
+                                    : SW_ROLE_PERSISTER;
+}
+
 static void fork_happens(struct world *w, const struct coming *c) {
   const struct sw_action *a = &c->asked;
   if (c->who == NOBODY || !w->all[c->who].lives) { /* the stream that went with it is closed */
@@ -214,11 +220,11 @@ static void fork_happens(struct world *w, const struct coming *c) {
     say(w, c->who, (struct sw_event){.kind = SW_EV_FAILED, .proc = a->proc, .status = SP_ENOMEM});
     return;
   }
-  bool is_rank = a->kind == SW_DO_FORK_RANK;
-  if (live(w, is_rank ? SW_ROLE_RANK : SW_ROLE_PERSISTER, a->rank) != NOBODY) {
+  sw_role role = role_of_fork(a->kind);
+  if (live(w, role, a->rank) != NOBODY) {
     violated(w, "two live processes for one place");
   }
-  int who = add_process(w, a, is_rank ? SW_ROLE_RANK : SW_ROLE_PERSISTER);
+  int who = add_process(w, a, role);
   int64_t pid = w->all[who].pid;
   struct sw_event hello = {.kind = SW_EV_PID, .proc = a->proc, .pid = pid};
   say(w, who, hello);
@@ -228,8 +234,11 @@ static void fork_happens(struct world *w, const struct coming *c) {
   } else {
     say(w, c->who, hello);
   }
-  w->all[who].inbox_ns = w->now_ns + (is_rank ? between(w, 500 * US, 5 * MS) : 20 * MS);
-  tell(w, is_rank ? PREPARE : WORK, who)->asked = *a;
+  w->all[who].inbox_ns =
+      w->now_ns + (role == SW_ROLE_PERSISTER ? 20 * MS : between(w, 500 * US, 5 * MS));
+  if (role != SW_ROLE_SPARE) {
+    tell(w, role == SW_ROLE_RANK ? PREPARE : WORK, who)->asked = *a;
+  }
 }
 
 static void prepared(struct world *w, const struct coming *c) {
@@ -330,9 +339,9 @@ static void tick(struct world *w) {
   queue(w, TICK, NOBODY, between(w, 3 * MS, 8 * MS));
 }
 
-/* The zygote and the persister are looked at every second or so. */
+/* Who is no rank is looked at every second or so. */
 static void watch_others(struct world *w) {
-  static const sw_role roles[] = {SW_ROLE_ZYGOTE, SW_ROLE_PERSISTER};
+  static const sw_role roles[] = {SW_ROLE_ZYGOTE, SW_ROLE_PERSISTER, SW_ROLE_SPARE};
   for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
     int who = live(w, roles[i], 0);
     if (who != NOBODY && w->all[who].is_stopped && one_in(w, 5)) {
@@ -391,10 +400,11 @@ static void hit(struct world *w, int who) {
 }
 
 static int random_process(struct world *w) {
-  int64_t which = between(w, 0, 9);
-  return which < 7   ? live(w, SW_ROLE_RANK, (int)between(w, 0, w->lanes - 1))
-         : which < 9 ? live(w, SW_ROLE_ZYGOTE, 0)
-                     : live(w, SW_ROLE_PERSISTER, 0);
+  int64_t which = between(w, 0, 10);
+  return which < 7    ? live(w, SW_ROLE_RANK, (int)between(w, 0, w->lanes - 1))
+         : which < 9  ? live(w, SW_ROLE_ZYGOTE, 0)
+         : which < 10 ? live(w, SW_ROLE_PERSISTER, 0)
+                      : live(w, SW_ROLE_SPARE, 0);
 }
 
 static void burst(struct world *w) {
@@ -595,6 +605,15 @@ static void fork_is_asked(struct world *w, const struct sw_action *a) {
   queue(w, FORK, live(w, SW_ROLE_ZYGOTE, 0), soon(w))->asked = *a;
 }
 
+static void becomes_rank(struct world *w, int who, int rank) {
+  if (live(w, SW_ROLE_RANK, rank) != NOBODY) {
+    violated(w, "the spare takes the place of a rank that lives");
+  }
+  w->all[who].role = SW_ROLE_RANK;
+  w->all[who].rank = rank;
+  w->report->n_spares++;
+}
+
 static void carry_out(struct world *w, const struct sw_action *a) {
   int who = a->proc ? process_of(w, a->proc) : NOBODY;
   switch (a->kind) {
@@ -605,6 +624,7 @@ static void carry_out(struct world *w, const struct sw_action *a) {
       zygote_starts(w, a);
       break;
     case SW_DO_FORK_RANK:
+    case SW_DO_FORK_SPARE:
     case SW_DO_FORK_PERSISTER:
       fork_is_asked(w, a);
       break;
@@ -614,6 +634,9 @@ static void carry_out(struct world *w, const struct sw_action *a) {
       }
       if (a->generation > w->durable) {
         violated(w, "a rank is told to join a generation that is not durable");
+      }
+      if (who != NOBODY && w->all[who].role == SW_ROLE_SPARE) {
+        becomes_rank(w, who, (int)a->rank);
       }
       tell(w, PREPARE, who)->asked = *a;
       break;
@@ -690,7 +713,8 @@ static void account(struct world *w, const struct sw_event *e) {
     struct process *p = &w->all[i];
     if (p->pid == e->pid) {
       p->reaped = true;
-      w->failures += p->role != SW_ROLE_PERSISTER && !p->was_told_to_quit;
+      w->failures +=
+          p->role != SW_ROLE_PERSISTER && p->role != SW_ROLE_SPARE && !p->was_told_to_quit;
     }
   }
   w->failures += e->kind == SW_EV_FAILED;
@@ -815,8 +839,10 @@ void world_run(uint64_t seed, enum world_mode mode, struct world_report *r) {
   w->last_step = between(w, 20, 300);
   w->bad_step = between(w, 1, w->last_step - 1);
   w->faults_end_ns = mode == WORLD_CALM || mode >= WORLD_POISON ? 0 : between(w, 50 * MS, 6 * S);
-  struct sw_core_config config = {
-      .n_lanes = w->lanes, .n_ranks = (int)between(w, 1, w->lanes), .persist_ns = 5 * S};
+  struct sw_core_config config = {.n_lanes = w->lanes,
+                                  .n_ranks = (int)between(w, 1, w->lanes),
+                                  .persist_ns = 5 * S,
+                                  .spare = one_in(w, 2)};
   if (sw_core_init(&w->core, &config, NULL)) {
     violated(w, "the configuration was refused");
   }

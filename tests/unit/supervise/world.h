@@ -26,7 +26,8 @@ struct world_report {
   const char *violation; /* NULL: all is as it must be */
   sw_end end;
   sp_status status;
-  int n_opened, n_deaths, n_hangs, n_acked, n_failed_orders, n_scaled, n_strays, n_unknown;
+  int n_opened, n_deaths, n_hangs, n_acked, n_failed_orders, n_scaled, n_strays, n_unknown,
+      n_spares;
   uint64_t commits, needed;
   int64_t sim_ns;
   char story[64][160]; /* the last events and actions, a ring */

@@ -108,6 +108,8 @@ static void test_messages_of_a_rank_come_back_equal(void **state) {
   assert_string_equal(join->resumed_from, "");
   m = (struct sp_supervise){.kind = SP_SUPERVISE_HELLO, .u.hello = {1234, 3}};
   assert_int_equal(through(&s, &m)->u.hello.rank, 3);
+  m.u.hello.rank = -1; /* the spare's */
+  assert_int_equal(through(&s, &m)->u.hello.rank, -1);
   m = (struct sp_supervise){.kind = SP_SUPERVISE_JOINED, .u.joined = {7}};
   assert_int_equal(through(&s, &m)->u.joined.generation, 7);
   m = (struct sp_supervise){.kind = SP_SUPERVISE_OPEN, .u.open = {8}};
