@@ -1,6 +1,7 @@
-/* Memory asked for in large pages, and shared memory mapped beforehand. */
+/* Memory asked for in large pages; memory that is mapped and made present beforehand. */
 #include "tests/lib/tt.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -9,7 +10,7 @@
 #include "engine/exec/pages.h"
 #include "proto/base/mem.h"
 
-enum { PAGE = 4096, BYTES = 32 << 20 };
+enum { PAGE = 4096, BYTES = 32 << 20, PAGES = 200, FRESH_BYTES = PAGES * PAGE };
 
 static bool is_zero(const char *p, size_t bytes) {
   return p[0] == 0 && memcmp(p, p + 1, bytes - 1) == 0;
@@ -42,20 +43,25 @@ static long write_all(char *p) {
   return faults() - before;
 }
 
-/* As after a fork: memory that others have written, mapped anew. */
-static void test_touch_leaves_few_faults_for_the_writes(void **state) {
-  (void)state;
-  stk_pool *pool = NULL;
+/* Memory that somebody has written, in a file. */
+static int shared_memory(void) {
   int fd = memfd_create("tt-pages", MFD_CLOEXEC);
   assert_true(fd >= 0);
   assert_int_equal(ftruncate(fd, BYTES), 0);
-  assert_int_equal(stk_pool_new(2, false, &pool, NULL), SP_OK);
   char *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   assert_true(p != MAP_FAILED);
   memset(p, 1, BYTES);
   assert_int_equal(munmap(p, BYTES), 0);
+  return fd;
+}
 
-  p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+/* As after a fork: memory that others have written, mapped anew. */
+static void test_touch_leaves_few_faults_for_the_writes(void **state) {
+  (void)state;
+  stk_pool *pool = NULL;
+  int fd = shared_memory();
+  assert_int_equal(stk_pool_new(2, false, &pool, NULL), SP_OK);
+  char *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   assert_true(p != MAP_FAILED);
   stk_pages_touch(pool, p, BYTES);
   for (size_t at = 0; at < BYTES; at += PAGE) {
@@ -69,10 +75,85 @@ static void test_touch_leaves_few_faults_for_the_writes(void **state) {
   stk_pool_free(pool);
 }
 
+static uint8_t *map_fresh(void) {
+  void *p = mmap(NULL, FRESH_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  assert_true(p != MAP_FAILED);
+  return p;
+}
+
+/* How many pages of p are there. */
+static int n_present(uint8_t *p) {
+  unsigned char there[PAGES];
+  int n = 0;
+  assert_int_equal(mincore(p, FRESH_BYTES, there), 0);
+  for (int i = 0; i < PAGES; i++) {
+    n += there[i] & 1;
+  }
+  return n;
+}
+
+static bool is_supported(void) {
+  uint8_t *p = map_fresh();
+  bool is = madvise(p, PAGE, MADV_POPULATE_WRITE) == 0 || errno != EINVAL;
+  munmap(p, FRESH_BYTES);
+  return is;
+}
+
+static void test_populate_makes_every_page_present_and_changes_nothing(void **state) {
+  (void)state;
+  if (!is_supported()) {
+    skip(); /* before Linux 5.14 */
+  }
+  atomic_bool stop = false;
+  uint8_t *p = map_fresh();
+  memset(p + 3 * PAGE, 7, 10);
+  assert_int_equal(n_present(p), 1);
+  stk_pages_populate(p + 3 * PAGE + 5, FRESH_BYTES - 4 * PAGE - 5, true,
+                     &stop); /* not the last one */
+  assert_int_equal(n_present(p), PAGES - 4);
+  for (int i = 0; i < 10; i++) {
+    assert_int_equal(p[3 * PAGE + i], 7);
+  }
+  assert_int_equal(p[4 * PAGE], 0);
+  munmap(p, FRESH_BYTES);
+}
+
+/* As after a fork: the slots of a run, mapped anew. */
+static void test_populate_of_shared_memory_leaves_no_fault_for_the_writes(void **state) {
+  (void)state;
+  if (!is_supported()) {
+    skip();
+  }
+  atomic_bool stop = false;
+  int fd = shared_memory();
+  char *p = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  assert_true(p != MAP_FAILED);
+  stk_pages_populate(p, BYTES, false, &stop);
+  assert_true(write_all(p) < BYTES / PAGE / 16);
+  assert_int_equal(munmap(p, BYTES), 0);
+  close(fd);
+}
+
+static void test_populate_that_is_told_to_stop_does(void **state) {
+  (void)state;
+  atomic_bool stop = true;
+  uint8_t *p = map_fresh();
+  stk_pages_populate(p, FRESH_BYTES, true, &stop);
+  assert_int_equal(n_present(p), 0);
+  stop = false;
+  stk_pages_populate(NULL, FRESH_BYTES, true, &stop);
+  stk_pages_populate(p, 0, true, &stop);
+  assert_int_equal(n_present(p), 0);
+  munmap(p, FRESH_BYTES);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       tt_test(test_alloc_is_zeroed_and_aligned_at_any_size),
       tt_test(test_touch_leaves_few_faults_for_the_writes),
+      tt_test(test_populate_makes_every_page_present_and_changes_nothing),
+      tt_test(test_populate_of_shared_memory_leaves_no_fault_for_the_writes),
+      tt_test(test_populate_that_is_told_to_stop_does),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
