@@ -113,9 +113,20 @@ void stk_reduce_sums(const struct stk_reduce *r, int64_t lo, int64_t hi) {
 
 /* ---- the optimizer */
 
-/* Elements [from, to) of the region, whose mean gradients begin at g. */
+/* Gradients of elements `from` on: their mean, or with add the two parts of the root. */
+struct gradient {
+  const uint8_t *g, *add;
+  int64_t from;
+};
+
+static const uint8_t *gradient_at(const struct stk_reduce *r, const struct gradient *g,
+                                  const uint8_t *p, int64_t at) {
+  return p ? p + (at - g->from) * r->real_bytes : NULL;
+}
+
+/* Elements [from, to) of the region. */
 static void step_range(const struct stk_reduce *r, const struct stk_apply *a, int64_t from,
-                       int64_t to, const uint8_t *g) {
+                       int64_t to, const struct gradient *g) {
   const struct stk_optimizer *o = a->optimizer;
   for (size_t i = 0; i < o->n_slices; i++) {
     const struct stk_optim_slice *sl = &o->slice[i];
@@ -128,7 +139,9 @@ static void step_range(const struct stk_reduce *r, const struct stk_apply *a, in
     const bool has_m = a->n_sections > 1, has_v = a->n_sections > 2;
     const struct stk_optim_args args = {
         .p = a->from + at,
-        .g = g + (lo - from) * r->real_bytes,
+        .g = gradient_at(r, g, g->g, lo),
+        .g_add = gradient_at(r, g, g->add, lo),
+        .n_lanes = r->n_lanes,
         .p_out = a->to + at,
         .m = has_m ? a->from + second + at : NULL,
         .m_out = has_m ? a->to + second + at : NULL,
@@ -158,21 +171,23 @@ static void apply_units(void *ctx, int64_t lo, int64_t hi, int thread) {
   uint8_t *scratch = r->scratch + (size_t)thread * stk_reduce_scratch_bytes();
   for (int64_t u = lo; u < hi; u++) {
     const int64_t at = (p->first + u) * BLOCK, n = length_at(r, at, BLOCK);
-    const uint8_t *g = (const uint8_t *)r->part[0] + at * r->real_bytes;
+    struct gradient g = {.g = (const uint8_t *)r->part[0] + at * r->real_bytes, .from = at};
     if (!has_step(p->a->optimizer, at, at + n)) {
       continue;
     }
-    if (!p->is_reduced && r->n_parts > 1) {
+    if (!p->is_reduced && r->n_parts == 2) {
+      g.add = (const uint8_t *)r->part[1] + at * r->real_bytes;
+    } else if (!p->is_reduced && r->n_parts > 2) {
       mean_block(r, at, n, scratch, scratch + BLOCK * sizeof(double));
-      g = scratch;
+      g.g = scratch;
     }
     if (u == p->half) {
       const int64_t part = n / 2 / 16 * 16;
-      step_range(r, p->a, at, at + part, g);
+      step_range(r, p->a, at, at + part, &g);
       (void)SP_FAULT("optim.half");
-      step_range(r, p->a, at + part, at + n, g + part * r->real_bytes);
+      step_range(r, p->a, at + part, at + n, &g);
     } else {
-      step_range(r, p->a, at, at + n, g);
+      step_range(r, p->a, at, at + n, &g);
     }
   }
 }

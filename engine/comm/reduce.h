@@ -2,10 +2,11 @@
  * lanes, and the optimizer, in one pass over a slice of the flat region.
  *
  * The region is cut at chunks of STK_STATE_CHUNK elements, and a rank does the chunks of its share
- * for all parts, wherever they stand; nobody else writes these elements. A unit of work is a block
- * that stays in the cache between the additions and the optimizer, so every gradient is read once
- * and none is written back. With clipping by norm it is two passes: stk_reduce_sums leaves the mean
- * in part 0 and the squares of each chunk in `sums`, then stk_reduce_apply is told so.
+ * for all parts, wherever they stand; nobody else writes these elements. Two parts are added by the
+ * optimizer itself, as it reads them; of more, a unit of work is a block that stays in the cache
+ * between the additions and the optimizer. So every gradient is read once and none is written back.
+ * With clipping by norm it is two passes: stk_reduce_sums leaves the mean in part 0 and the squares
+ * of each chunk in `sums`, then stk_reduce_apply is told so.
  *
  * Which rank or thread does which chunk cannot be seen in the result (docs/numerics.md, "Lanes").
  * The pool's thread calls; everything is borrowed.

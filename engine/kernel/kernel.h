@@ -385,7 +385,7 @@ struct stk_optim_scalars {
 
 /* One slice of one group: reads p, m, v, g, writes p_out, m_out, v_out (other memory, or the same).
  * m is SGD's momentum buffer (NULL without momentum), v is Adam's. Non-temporal stores when
- * `stream`. */
+ * `stream`. With g_add the gradient is (g + g_add) / n_lanes: the root of the lane tree. */
 struct stk_optim_args {
   const void *p, *m, *v, *g;
   void *p_out, *m_out, *v_out;
@@ -393,6 +393,8 @@ struct stk_optim_args {
   int64_t n;
   int32_t kind;
   bool stream;
+  const void *g_add;
+  double n_lanes;
 };
 
 /* sum[chunk] (double) = sum of squares of g over chunk (64 Ki elements): see numerics.md, global

@@ -22,11 +22,12 @@ struct scalars {
   real momentum, undampened;                    /* SGD */
   real one_minus_beta1, beta2, one_minus_beta2; /* Adam */
   real inv_sqrt_bias2, eps;
+  real n_lanes;
   bool scaled, clipped, decayed, has_momentum, first, nesterov;
 };
 
 struct slice {
-  const real *p, *m, *v, *g;
+  const real *p, *m, *v, *g, *g_add;
   real *p_out, *m_out, *v_out;
 };
 
@@ -43,6 +44,7 @@ static struct scalars scalars_of(const struct stk_optim_args *a) {
       .beta2 = (real)s->beta2,
       .one_minus_beta2 = (real)(1.0 - s->beta2),
       .eps = (real)s->eps,
+      .n_lanes = (real)a->n_lanes,
       .scaled = s->grad_scale != 1.0,
       .clipped = s->clip_value > 0.0,
       .decayed = s->weight_decay != 0.0,
@@ -73,8 +75,13 @@ V_INLINE void store(real *y, vreal x, int64_t n, bool stream) {
   }
 }
 
-/* The gradient after scaling (clip by norm, mean over lanes) and clip by value; NaN stays NaN. */
-V_INLINE vreal gradient(const struct scalars *s, vreal g) {
+/* The gradient: the root of the lane tree if it comes in two parts, scaling (clip by norm), clip by
+ * value; NaN stays NaN. */
+V_INLINE vreal gradient(const struct scalars *s, const struct slice *x, int64_t i, int64_t n) {
+  vreal g = load(x->g + i, n);
+  if (x->g_add) {
+    g = v_div(v_add(g, load(x->g_add + i, n)), v_set1(s->n_lanes));
+  }
   if (s->scaled) {
     g = v_mul(g, v_set1(s->grad_scale));
   }
@@ -87,7 +94,7 @@ V_INLINE vreal gradient(const struct scalars *s, vreal g) {
 V_INLINE void sgd(const struct scalars *s, const struct slice *x, int64_t i, int64_t n,
                   bool stream) {
   const vreal p = load(x->p + i, n);
-  vreal g = gradient(s, load(x->g + i, n));
+  vreal g = gradient(s, x, i, n);
   if (s->decayed) {
     g = v_fma(v_set1(s->weight_decay), p, g);
   }
@@ -106,7 +113,7 @@ V_INLINE void sgd(const struct scalars *s, const struct slice *x, int64_t i, int
 V_INLINE void adam(const struct scalars *s, const struct slice *x, int64_t i, int64_t n,
                    bool stream, bool decoupled) {
   vreal p = load(x->p + i, n);
-  vreal g = gradient(s, load(x->g + i, n));
+  vreal g = gradient(s, x, i, n);
   vreal m = load(x->m + i, n);
   vreal v = load(x->v + i, n);
   if (s->decayed) {
@@ -175,7 +182,7 @@ static void optim_run(const void *args, int64_t lo, int64_t hi, void *scratch) {
   const struct stk_optim_args *a = args;
   (void)scratch;
   const struct scalars s = scalars_of(a);
-  const struct slice x = {a->p, a->m, a->v, a->g, a->p_out, a->m_out, a->v_out};
+  const struct slice x = {a->p, a->m, a->v, a->g, a->g_add, a->p_out, a->m_out, a->v_out};
   const int64_t from = lo * BLOCK;
   const int64_t to = hi * BLOCK < a->n ? hi * BLOCK : a->n;
   switch ((stk_optim_kind)a->kind) {

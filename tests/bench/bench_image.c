@@ -190,7 +190,8 @@ static void add_flat(struct bench *b, int64_t n, const struct stk_optim_scalars 
         e->bytes = (double)n * (kind == STK_OPTIM_SGD ? 5 : 7) * 4;
         float *out = stream ? b->y : b->x;
         e->args.optim = (struct stk_optim_args){
-            b->x, b->x + n, b->x + 2 * n, b->g, out, out + n, out + 2 * n, s, n, kind, stream};
+            b->x, b->x + n, b->x + 2 * n, b->g,   out,  out + n, out + 2 * n,
+            s,    n,        kind,         stream, NULL, 0};
       }
     }
   }

@@ -15,7 +15,8 @@ line() {
     awk -v n="$1" -v s="$2" -v t="${*:3}" 'BEGIN {printf "%-40s %10.3f ms  %s\n", n, s * 1e3, t}'
   fi
 }
-ratio() { awk -v a="$1" -v b="$2" 'BEGIN {printf "%.2f", (b > 0 ? a / b : 0)}'; }
+
+ratio() { pairs "$@" | awk '{printf "%.2f", $1}'; }
 
 row_reduce() {
   local i name mib=25 peers=()
@@ -37,16 +38,13 @@ row_reduce() {
       ask "$name" "reduce $seconds" && ask "$name" "step $seconds" .step
     done
   done
-  local own sum
-  own=$(median reduce) sum=$(median reduce.sum)
-  line "mean alone, 2 ranks" "$sum"
-  line "mean and AdamW" "$own"
+  line "mean alone, 2 ranks" "$(median reduce.sum)"
+  line "mean and AdamW" "$(median reduce)"
   line "the same, clipping by norm" "$(median reduce.clip)"
   line "a barrier" "$(median reduce.meet)"
   for name in "${peers[@]}"; do
-    line "$name all-reduce alone" "$(median "$name")" "x $(ratio "$(median "$name")" "$sum")"
-    line "$name all-reduce and AdamW" "$(median "$name.step")" \
-      "x $(ratio "$(median "$name.step")" "$own")"
+    line "$name all-reduce alone" "$(median "$name")" "x $(ratio "$name" reduce.sum)"
+    line "$name all-reduce and AdamW" "$(median "$name.step")" "x $(ratio "$name.step" reduce)"
   done
   for name in reduce "${peers[@]}"; do
     stop "$name"
@@ -75,8 +73,7 @@ weak() {
   line "$job, 1 rank of 1 lane" "$(median one)"
   line "$job, two such jobs at once" "$(median one.pair)"
   line "$job, 2 ranks of 1 lane each" "$(median two)" \
-    "$(ratio "$(median one)" "$(median two)") of one rank's speed," \
-    "$(ratio "$(median one.pair)" "$(median two)") of two jobs'"
+    "$(ratio one two) of one rank's speed, $(ratio one.pair two) of two jobs'"
   for name in one other two; do
     stop "$name"
   done

@@ -96,7 +96,8 @@ static void test_optim_double_follows_pytorch(void **state) {
         memset(m, jobs[i].kind == STK_OPTIM_SGD ? 0xff : 0, sizeof m); /* SGD must not read it */
       }
       kt_run(kt_f64()->optim,
-             &(struct stk_optim_args){p, m, v, g, p, m, v, &s, N, (int32_t)jobs[i].kind, false},
+             &(struct stk_optim_args){p, m, v, g, p, m, v, &s, N, (int32_t)jobs[i].kind, false,
+                                      NULL, 0},
              KT_WHOLE);
       if (golden(text, jobs[i].name, step, expected)) {
         kt_near64(p, expected, N, 1e-12, 1e-12, jobs[i].name);
@@ -121,7 +122,8 @@ static void test_optim_float_follows_pytorch(void **state) {
       const struct stk_optim_scalars s = scalars_at(&jobs[i], step);
       kt_uniform(g, N, 100 + (uint32_t)step, -1, 1);
       kt_run(variants[n - 1].kernels->optim,
-             &(struct stk_optim_args){p, m, v, g, p, m, v, &s, N, (int32_t)jobs[i].kind, false},
+             &(struct stk_optim_args){p, m, v, g, p, m, v, &s, N, (int32_t)jobs[i].kind, false,
+                                      NULL, 0},
              KT_WHOLE);
       if (golden(text, jobs[i].name, step, expected)) {
         kt_near(p, expected, N, 1e-6, 1e-6, jobs[i].name);
@@ -135,9 +137,10 @@ struct outcome {
   float *p, *m, *v;
 };
 
+/* in_two: the gradient comes as the two parts whose mean over three lanes it is. */
 static struct outcome step_of(const struct stk_kernels *k, const struct job *j, int64_t n,
-                              kt_split split, bool stream, bool in_place) {
-  float *in[3], *g = kt_new(n, 4);
+                              kt_split split, bool stream, bool in_place, bool in_two) {
+  float *in[3], *g = kt_new(n, 4), *left = kt_new(n, 4), *right = kt_new(n, 4);
   struct outcome out;
   float **const at[3] = {&out.p, &out.m, &out.v};
   for (int i = 0; i < 3; i++) {
@@ -145,10 +148,26 @@ static struct outcome step_of(const struct stk_kernels *k, const struct job *j, 
     kt_uniform(in[i], n, (uint32_t)i + 1, i == 2 ? 0 : -1, 1);
     *at[i] = in_place ? in[i] : kt_new(n, 4);
   }
-  kt_uniform(g, n, 9, -1, 1);
+  kt_uniform(left, n, 9, -1, 1);
+  kt_uniform(right, n, 10, -1, 1);
+  for (int64_t i = 0; i < n; i++) {
+    const float sum = left[i] + right[i];
+    g[i] = sum / 3.0F;
+  }
   const struct stk_optim_scalars s = scalars_at(j, 3);
-  const struct stk_optim_args a = {
-      in[0], in[1], in[2], g, out.p, out.m, out.v, &s, n, (int32_t)j->kind, stream};
+  const struct stk_optim_args a = {.p = in[0],
+                                   .m = in[1],
+                                   .v = in[2],
+                                   .g = in_two ? left : g,
+                                   .p_out = out.p,
+                                   .m_out = out.m,
+                                   .v_out = out.v,
+                                   .scalars = &s,
+                                   .n = n,
+                                   .kind = (int32_t)j->kind,
+                                   .stream = stream,
+                                   .g_add = in_two ? right : NULL,
+                                   .n_lanes = 3.0};
   kt_run(k->optim, &a, split);
   return out;
 }
@@ -161,10 +180,11 @@ static void test_optim_any_variant_split_and_store_equal_bits(void **state) {
   for (int i = 0; i < JOBS; i++) {
     const bool adam = jobs[i].kind != STK_OPTIM_SGD, momentum = jobs[i].s.momentum != 0;
     for (int size = 0; size < 6; size++) {
-      const struct outcome a = step_of(v[0].kernels, &jobs[i], sizes[size], KT_WHOLE, false, false);
-      for (int k = 0; k < 4 * n; k++) {
-        const struct outcome b = step_of(v[k / 4].kernels, &jobs[i], sizes[size],
-                                         (kt_split)(k % KT_SPLITS), k & 1, k & 2);
+      const struct outcome a =
+          step_of(v[0].kernels, &jobs[i], sizes[size], KT_WHOLE, false, false, false);
+      for (int k = 0; k < 8 * n; k++) {
+        const struct outcome b = step_of(v[k / 8].kernels, &jobs[i], sizes[size],
+                                         (kt_split)(k % KT_SPLITS), k & 1, k & 2, k & 4);
         kt_equal(b.p, a.p, sizes[size], "p");
         if (adam || momentum) {
           kt_equal(b.m, a.m, sizes[size], "m");
@@ -186,7 +206,8 @@ static void test_optim_nan_gradient_stays_nan_when_clipped(void **state) {
   for (int k = 0; k < n; k++) {
     float p[1] = {1}, m[1] = {0}, w[1] = {0}, g[1] = {__builtin_nanf("")};
     kt_run(v[k].kernels->optim,
-           &(struct stk_optim_args){p, m, w, g, p, m, w, &s, 1, STK_OPTIM_ADAMW, false}, KT_WHOLE);
+           &(struct stk_optim_args){p, m, w, g, p, m, w, &s, 1, STK_OPTIM_ADAMW, false, NULL, 0},
+           KT_WHOLE);
     assert_true(p[0] != p[0]);
   }
 }
