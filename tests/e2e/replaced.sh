@@ -75,10 +75,13 @@ wait_for 2 ' death '
 trained_on 1 "a spare that died"
 for rank in 1 0; do
   spare=$(who stoker-spare)
+  [ "$(cat "/proc/$spare/oom_score_adj")" = 1000 ] || fail "the spare is not the first to go"
   zygote=$(who stoker-zygote)
   kill -9 "$zygote" "$(who stoker-rank-$rank)"
   wait_for $((2 - rank)) ' recovery '
   [ "$(who stoker-rank-$rank)" = "$spare" ] || fail "rank $rank is not the spare of before"
+  [ "$(cat "/proc/$spare/oom_score_adj")" = "$(cat "/proc/$supervisor/oom_score_adj")" ] ||
+    fail "rank $rank is still the first to go"
   another stoker-zygote "$zygote"
 done
 grep -q 'spare rank was killed by signal 9' fit.log || fail "not told: $(cat fit.log)"
